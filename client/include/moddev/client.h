@@ -1,0 +1,138 @@
+// moddev's client library: an executor's way to always run the newest committed code. This header and view.h
+// are the whole C++ interface; c_api.h is the same for other languages.
+//
+// [example] compiled and run by the tests as it stands here
+//   #include <moddev/client.h>
+//   #include <cstdio>
+//
+//   int main() {
+//     auto client = moddev::Client::connect({.name = "worker-1"});   // finds the daemon of `moddev watch` by
+//     itself if (!client) return std::fprintf(stderr, "%s\n", client.error().message.c_str()), 1; if (auto
+//     ready = client->wait_for("scorer", std::chrono::seconds(10)); !ready)
+//       return std::fprintf(stderr, "%s\n", ready.error().message.c_str()), 1;
+//
+//     auto score = client->function<long(long)>("scorer", "score");  // always the newest version
+//     std::printf("%ld\n", score(20));
+//
+//     moddev::Pin pin = client->pin();                                // one epoch, for as long as `pin`
+//     lives auto same = pin.function<long(long)>("scorer", "score"); if (same) std::printf("%ld in epoch
+//     %lu\n", (*same)(20), static_cast<unsigned long>(pin.epoch()));
+//   }
+// [/example]
+#pragma once
+
+#include <moddev/protocol/result.h>
+#include <moddev/view.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace moddev {
+
+/// Something that happened to this executor; delivered on the client's own notification thread, one at a
+/// time.
+struct ClientEvent {
+  enum class Kind : std::uint8_t {
+    kJoined,   // connected; `epoch` is what runs now
+    kApplied,  // `epoch` is live here: `modules` changed
+    kFailed,   // `module` of `epoch` cannot be loaded here, `message` says why; the last good epoch goes on
+    kStale,    // no daemon: the last good epoch goes on, `message` says why
+    kAborted,  // `epoch` was refused by another executor; the last good epoch goes on
+  };
+  Kind kind = Kind::kApplied;
+  std::uint64_t epoch = 0;
+  std::vector<std::string> modules;
+  std::string module;
+  std::string message;
+  std::int64_t elapsed_us = 0;  // kApplied: from the announcement to the switch
+};
+
+struct ClientOptions {
+  /// How people will know this executor in `moddev status`; the program's name when empty.
+  std::string name;
+  /// Where the daemon is ("ipc:///path", "tcp://host:port"). Empty: MODDEV_ENDPOINT, then moddev.toml found
+  /// upwards from the working directory, then the user's default socket. The daemon need not run yet.
+  std::string endpoint;
+  /// Where fetched modules are kept, shared by all processes of the user. Empty: the user's cache directory.
+  std::string cache_directory;
+  std::function<void(const ClientEvent&)> on_event;
+};
+
+/// Thrown by a Function that is called when its module or symbol is not there.
+class ModuleMissing : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+template <typename Signature>
+class Function;
+
+/// One connection to a daemon, with a thread for messages and a thread for loading. All methods may be called
+/// from any thread. Destroying it leaves the fleet and unloads what no pin holds; pins must not outlive it.
+class Client {
+ public:
+  /// Fails only for what can never work (malformed endpoint, unusable cache directory): without a daemon the
+  /// client starts and connects when there is one.
+  static Result<Client> connect(ClientOptions options = {});
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+  ~Client();
+
+  /// Holds the current epoch. Never blocks.
+  [[nodiscard]] Pin pin() const;
+  /// The epoch that a pin taken now would hold.
+  [[nodiscard]] std::uint64_t epoch() const;
+
+  /// A callable that runs the newest version of a function; each call holds the epoch while it runs.
+  template <typename Signature>
+  [[nodiscard]] Function<Signature> function(std::string module, std::string symbol) const;
+
+  /// Waits until `module` is live. Errors: kTimeout, whose message says what is known (no daemon, no such
+  /// module, why it could not be loaded).
+  Status wait_for(std::string_view module, std::chrono::milliseconds timeout) const;
+  /// Waits until an epoch >= `epoch` is live. Errors: kTimeout.
+  Status wait_for_epoch(std::uint64_t epoch, std::chrono::milliseconds timeout) const;
+
+  /// Whether the daemon was heard within its lease.
+  [[nodiscard]] bool connected() const;
+  /// This executor's identity, as in `moddev status`.
+  [[nodiscard]] std::string id() const;
+
+ private:
+  struct State;
+  explicit Client(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
+template <typename Return, typename... Arguments>
+class Function<Return(Arguments...)> {
+ public:
+  Function(const Client& client, std::string module, std::string symbol)
+      : client_(&client), module_(std::move(module)), symbol_(std::move(symbol)) {}
+
+  /// Throws ModuleMissing.
+  Return operator()(Arguments... arguments) const {
+    const Pin pin = client_->pin();
+    auto target = pin.function<Return(Arguments...)>(module_, symbol_);
+    if (!target) throw ModuleMissing(target.error().message);
+    return (*target)(std::forward<Arguments>(arguments)...);
+  }
+
+ private:
+  const Client* client_;
+  std::string module_;
+  std::string symbol_;
+};
+
+template <typename Signature>
+Function<Signature> Client::function(std::string module, std::string symbol) const {
+  return Function<Signature>(*this, std::move(module), std::move(symbol));
+}
+
+}  // namespace moddev

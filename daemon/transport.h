@@ -1,0 +1,38 @@
+// The Transport seam: requests in, replies and events out. Non-blocking; a reply to a peer that is gone is
+// dropped. The implementation does framing and decoding: the daemon sees values, and malformed requests are
+// answered below this seam.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/bytes.h"
+#include "protocol/messages.h"
+
+namespace moddev::daemon {
+
+/// Where a reply goes: opaque to the daemon, made and read by the transport.
+struct Peer {
+  std::vector<SharedBytes> envelope;
+};
+
+struct IncomingRequest {
+  Peer peer;
+  Request request;
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual std::optional<IncomingRequest> receive() = 0;
+  virtual void reply(const Peer& peer, const Reply& reply) = 0;
+  virtual void publish(const Event& event) = 0;
+  /// The endpoint that people and clients use, and the one in HelloReply::events_endpoint.
+  [[nodiscard]] virtual std::string endpoint() const = 0;
+  [[nodiscard]] virtual std::string events_endpoint() const = 0;
+  [[nodiscard]] virtual std::vector<int> descriptors() const = 0;
+};
+
+}  // namespace moddev::daemon

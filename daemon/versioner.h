@@ -1,0 +1,22 @@
+// The set of modules that the directory holds, compared with what was published: the next epoch, or nothing.
+// Pure.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "daemon/catalog.h"
+#include "daemon/journal.h"
+
+namespace moddev::daemon {
+
+/// The record of epoch `head + 1` whose manifest is `desired`, or nothing when `desired` has the same
+/// modules, digests and dependencies as `committed`, or as `refused` (the manifest of an epoch that was
+/// aborted: not to be tried again unchanged). A module whose digest differs from its last version's gets the
+/// next version; one that comes back with the digest of its last version keeps that number.
+[[nodiscard]] std::optional<EpochRecord> next_epoch(
+    const ModuleSet& desired, const Manifest& committed, const Manifest* refused, Epoch head,
+    const std::map<std::string, LastVersion, std::less<>>& last_versions, WallTime now);
+
+}  // namespace moddev::daemon

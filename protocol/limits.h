@@ -1,0 +1,46 @@
+// Every bound of the protocol in one place: both sides enforce the same numbers. Reaching a limit is an error
+// with ErrorCode::kLimit whose message names the limit. Bounds that only one process knows (queue lengths,
+// retries) live in that folder's own limits.h (watcher/limits.h, daemon/limits.h, client/src/limits.h).
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace moddev::limits {
+
+/// The version that both peers speak; PROTOCOL.md says how different versions meet.
+inline constexpr std::uint32_t kProtocolVersion = 1;
+
+inline constexpr std::size_t kModuleNameBytes = 255;
+inline constexpr std::size_t kPathBytes = 4096;
+/// Text of any other kind: error messages, host names, endpoints.
+inline constexpr std::size_t kTextBytes = 16 * 1024;
+inline constexpr std::size_t kModulesPerManifest = 100'000;
+inline constexpr std::size_t kDependenciesPerModule = 1'000;
+inline constexpr std::size_t kExecutors = 10'000;
+inline constexpr std::size_t kPinsPerExecutor = 64;
+inline constexpr std::size_t kFailuresPerEpoch = 1'000;
+/// One module's bytes. The patch coder and msgpack sizes do not go beyond.
+inline constexpr std::uint64_t kModuleBytes = 2ULL * 1024 * 1024 * 1024 - 1;
+/// The msgpack part of a message.
+inline constexpr std::size_t kHeaderBytes = 32UL * 1024 * 1024;
+inline constexpr std::size_t kNestingDepth = 8;
+/// The frames of one message, envelope included.
+inline constexpr std::size_t kFramesPerMessage = 80;
+/// The most bytes that one reply carries; larger blobs come in pieces.
+inline constexpr std::size_t kChunkBytes = 1024 * 1024;
+/// Modules up to this size travel inside the announcement, so that most reloads need no fetch at all.
+inline constexpr std::size_t kInlineModuleBytes = 128 * 1024;
+/// All the bytes inside one announcement, and how many blobs.
+inline constexpr std::size_t kInlineAnnouncementBytes = 512 * 1024;
+inline constexpr std::size_t kInlineBlobs = 64;
+/// The largest frame that either side accepts (ZMQ_MAXMSGSIZE).
+inline constexpr std::size_t kFrameBytes = kHeaderBytes;
+
+inline constexpr auto kHeartbeatInterval = std::chrono::milliseconds(1000);
+/// An executor that was not heard for so long is no member any more; one that heard nothing for so long is
+/// stale.
+inline constexpr auto kLease = 3 * kHeartbeatInterval;
+
+}  // namespace moddev::limits

@@ -1,0 +1,308 @@
+// Every message of the protocol as a plain value. What each means is specified in PROTOCOL.md; how it becomes
+// bytes is codec.h. Requests go from a client to the daemon and get exactly one reply with the same id;
+// events go from the daemon to all subscribers and are only hints: a receiver repairs any loss from `seq` and
+// the epochs in heartbeats.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "protocol/bytes.h"
+#include "protocol/manifest.h"
+#include "protocol/result.h"
+#include "protocol/uuid.h"
+
+namespace moddev {
+
+/// Which history, and which run of the daemon, a message speaks of.
+struct DaemonId {
+  Uuid repo;
+  Uuid incarnation;
+  friend bool operator==(const DaemonId&, const DaemonId&) = default;
+};
+
+// ---------------------------------------------------------------------------------------------- executors
+// and epochs
+
+/// Life of an epoch in one executor. kJoining: has no view yet.
+enum class ExecutorState : std::uint8_t { kJoining, kLive, kPreparing, kStale, kFailed, kFenced, kGone };
+/// "joining", "live", "preparing", "stale", "failed", "fenced", "gone".
+[[nodiscard]] std::string_view to_string(ExecutorState state);
+[[nodiscard]] std::optional<ExecutorState> executor_state_from_string(std::string_view text);
+
+/// Who an executor is; constant for the life of the process.
+struct ExecutorIdentity {
+  Uuid id;
+  std::string name;
+  std::string host;
+  std::int64_t pid = 0;
+  friend bool operator==(const ExecutorIdentity&, const ExecutorIdentity&) = default;
+};
+
+/// A view that is held: which epoch, since how long the oldest holder, by how many.
+struct PinReport {
+  Epoch epoch = 0;
+  std::int64_t age_ms = 0;
+  std::uint64_t count = 0;
+  friend bool operator==(const PinReport&, const PinReport&) = default;
+};
+
+/// Why one module cannot be used in one executor.
+struct ModuleFailure {
+  std::string module;
+  std::string error;
+  friend bool operator==(const ModuleFailure&, const ModuleFailure&) = default;
+};
+
+struct ExecutorFailure {
+  std::string executor;  // its name
+  std::string module;
+  std::string error;
+  friend bool operator==(const ExecutorFailure&, const ExecutorFailure&) = default;
+};
+
+// --------------------------------------------------------------------------------------------------------------
+// events
+
+/// An epoch to prepare. `changes` lead from the manifest of `base` (the committed epoch) to the one of
+/// `epoch`.
+struct AnnounceEvent {
+  Epoch epoch = 0;
+  Epoch base = 0;
+  Digest manifest_digest;
+  std::vector<ModuleChange> changes;
+  /// Bytes of some of the new artifacts, so that they need not be fetched. Frames behind the header on the
+  /// wire.
+  struct Inline {
+    Digest digest;
+    SharedBytes bytes;
+  };
+  std::vector<Inline> inline_blobs;
+};
+
+/// `epoch` is live: switch to it.
+struct CommitEvent {
+  Epoch epoch = 0;
+  friend bool operator==(const CommitEvent&, const CommitEvent&) = default;
+};
+
+/// `epoch` will not be used: undo what was prepared and keep what is.
+struct AbortEvent {
+  Epoch epoch = 0;
+  std::vector<ExecutorFailure> failures;
+  friend bool operator==(const AbortEvent&, const AbortEvent&) = default;
+};
+
+/// Sent every limits::kHeartbeatInterval, and takes no seq of its own: it carries the last one given.
+struct HeartbeatEvent {
+  /// The newest announced epoch, aborted ones included.
+  Epoch epoch = 0;
+  Epoch committed_epoch = 0;
+  friend bool operator==(const HeartbeatEvent&, const HeartbeatEvent&) = default;
+};
+
+struct Event {
+  DaemonId daemon;
+  /// Per incarnation, from 1, +1 per announce, commit and abort that is sent for the first time.
+  std::uint64_t seq = 0;
+  std::variant<AnnounceEvent, CommitEvent, AbortEvent, HeartbeatEvent> body;
+};
+
+// ------------------------------------------------------------------------------------------------- requests
+// and replies
+
+/// The first request of anyone: is there a daemon, which one, and where are its events?
+struct HelloRequest {
+  std::string software;  // e.g. "moddev 0.1.0"
+  friend bool operator==(const HelloRequest&, const HelloRequest&) = default;
+};
+struct HelloReply {
+  DaemonId daemon;
+  /// Where to subscribe; "tcp://*:PORT" means the host that the client reached.
+  std::string events_endpoint;
+  std::int64_t heartbeat_ms = 0;
+  std::int64_t lease_ms = 0;
+  Epoch epoch = 0;
+  Epoch committed_epoch = 0;
+  std::int64_t pid = 0;
+  std::string directory;
+  std::string software;
+  friend bool operator==(const HelloReply&, const HelloReply&) = default;
+};
+
+/// An executor becomes a member. Also sent by a member that was excluded, forgotten or is ahead of nothing.
+struct JoinRequest {
+  ExecutorIdentity executor;
+  /// The repo and the epoch that the executor runs now; nil and 0 at first.
+  Uuid repo;
+  Epoch epoch = 0;
+  friend bool operator==(const JoinRequest&, const JoinRequest&) = default;
+};
+/// What there is: the committed manifest, and the announcement that is being prepared, if any (without inline
+/// bytes). `seq` is the seq of the last event whose effect is contained.
+struct SnapshotReply {
+  DaemonId daemon;
+  std::uint64_t seq = 0;
+  Manifest committed;
+  std::optional<AnnounceEvent> pending;
+};
+/// The same for an observer or a member that noticed a gap.
+struct SnapshotRequest {
+  friend bool operator==(const SnapshotRequest&, const SnapshotRequest&) = default;
+};
+
+/// Any retained epoch.
+struct ManifestRequest {
+  Epoch epoch = 0;
+  friend bool operator==(const ManifestRequest&, const ManifestRequest&) = default;
+};
+struct ManifestReply {
+  DaemonId daemon;
+  Manifest manifest;
+  friend bool operator==(const ManifestReply&, const ManifestReply&) = default;
+};
+
+/// A piece of a blob: `length` bytes from `offset`, at most limits::kChunkBytes. Errors: kNotFound,
+/// kInvalidArgument.
+struct BlobRequest {
+  Digest digest;
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  friend bool operator==(const BlobRequest&, const BlobRequest&) = default;
+};
+struct BlobReply {
+  Digest digest;
+  std::uint64_t offset = 0;
+  std::uint64_t total = 0;
+  SharedBytes bytes;  // the payload frame
+};
+
+/// "I have `have` of this module: what is new?" have = 0: nothing. version = 0: the newest committed one.
+struct ModuleRequest {
+  std::string name;
+  Version have = 0;
+  /// The repo that `have` was counted in; nil when have is 0. Another repo's numbers mean nothing here.
+  Uuid repo;
+  Version version = 0;
+  friend bool operator==(const ModuleRequest&, const ModuleRequest&) = default;
+};
+/// `latest`: the client has it, no bytes follow. Else the entry, and the bytes when size <=
+/// limits::kChunkBytes; larger ones are fetched by digest.
+struct ModuleReply {
+  DaemonId daemon;
+  bool latest = false;
+  Epoch epoch = 0;
+  ModuleEntry module;
+  SharedBytes bytes;  // the payload frame, or null
+};
+
+/// A member lives: renews its lease and says what it holds.
+struct AliveRequest {
+  Uuid executor;
+  ExecutorState state = ExecutorState::kLive;
+  Epoch epoch = 0;
+  std::vector<PinReport> pins;
+  /// What cannot be unloaded, in bytes.
+  std::uint64_t retired_bytes = 0;
+  friend bool operator==(const AliveRequest&, const AliveRequest&) = default;
+};
+/// `member` false: unknown or excluded, join again.
+struct AliveReply {
+  DaemonId daemon;
+  bool member = false;
+  Epoch epoch = 0;
+  Epoch committed_epoch = 0;
+  friend bool operator==(const AliveReply&, const AliveReply&) = default;
+};
+
+enum class AckPhase : std::uint8_t { kPrepared, kFailed, kApplied, kDrained };
+/// "prepared", "failed", "applied", "drained".
+[[nodiscard]] std::string_view to_string(AckPhase phase);
+[[nodiscard]] std::optional<AckPhase> ack_phase_from_string(std::string_view text);
+
+/// How far an epoch has come in one executor. Idempotent: repeated until answered.
+struct AckRequest {
+  Uuid executor;
+  Epoch epoch = 0;
+  AckPhase phase = AckPhase::kPrepared;
+  std::vector<ModuleFailure> failures;  // kFailed only
+  std::int64_t elapsed_us = 0;          // since the announcement was read
+  friend bool operator==(const AckRequest&, const AckRequest&) = default;
+};
+
+/// A member goes away in good order.
+struct LeaveRequest {
+  Uuid executor;
+  friend bool operator==(const LeaveRequest&, const LeaveRequest&) = default;
+};
+
+/// Answered when everything that was on disk at the time of the request is published (committed, aborted or
+/// rejected).
+struct RefreshRequest {
+  friend bool operator==(const RefreshRequest&, const RefreshRequest&) = default;
+};
+struct RefreshReply {
+  Epoch epoch = 0;
+  Epoch committed_epoch = 0;
+  friend bool operator==(const RefreshReply&, const RefreshReply&) = default;
+};
+
+struct StatusRequest {
+  friend bool operator==(const StatusRequest&, const StatusRequest&) = default;
+};
+struct ExecutorStatus {
+  ExecutorIdentity identity;
+  ExecutorState state = ExecutorState::kJoining;
+  Epoch epoch = 0;
+  std::vector<PinReport> pins;
+  std::uint64_t retired_bytes = 0;
+  /// Why it is not live, for a person; empty when there is nothing to say.
+  std::string detail;
+  friend bool operator==(const ExecutorStatus&, const ExecutorStatus&) = default;
+};
+struct StatusReply {
+  DaemonId daemon;
+  std::string endpoint;
+  std::int64_t pid = 0;
+  std::string directory;
+  std::string backend;
+  Epoch epoch = 0;
+  Epoch committed_epoch = 0;
+  std::vector<ModuleEntry> modules;  // of the committed manifest
+  std::vector<ExecutorStatus> executors;
+  friend bool operator==(const StatusReply&, const StatusReply&) = default;
+};
+
+/// The answer to a request that needs none.
+struct OkReply {
+  friend bool operator==(const OkReply&, const OkReply&) = default;
+};
+/// Any request can be answered so.
+struct ErrorReply {
+  ErrorCode code = ErrorCode::kInternal;
+  std::string message;
+  /// > 0: the daemon is busy, ask again after so long.
+  std::int64_t retry_after_ms = 0;
+  friend bool operator==(const ErrorReply&, const ErrorReply&) = default;
+};
+
+using RequestBody =
+    std::variant<HelloRequest, JoinRequest, SnapshotRequest, ManifestRequest, BlobRequest, ModuleRequest,
+                 AliveRequest, AckRequest, LeaveRequest, RefreshRequest, StatusRequest>;
+using ReplyBody = std::variant<HelloReply, SnapshotReply, ManifestReply, BlobReply, ModuleReply, AliveReply,
+                               RefreshReply, StatusReply, OkReply, ErrorReply>;
+
+struct Request {
+  /// Chosen by the client, echoed in the reply; unique among its open requests.
+  std::uint64_t id = 0;
+  RequestBody body;
+};
+struct Reply {
+  std::uint64_t id = 0;
+  ReplyBody body;
+};
+
+}  // namespace moddev

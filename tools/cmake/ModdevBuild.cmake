@@ -1,0 +1,58 @@
+# Build rules of this repository: warnings, sanitizers, and how a library and a test are declared.
+# Not installed: what users need is in ModdevAddModule.cmake and moddevConfig.cmake.in.
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+add_library(moddev_build_flags INTERFACE)
+target_compile_options(moddev_build_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -fno-omit-frame-pointer)
+# Debug information of the RelWithDebInfo default doubles the link times of the tests; lines are enough.
+add_compile_options($<$<CONFIG:RelWithDebInfo>:-g1>)
+
+if(MODDEV_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=address,undefined)
+elseif(MODDEV_SANITIZE STREQUAL "thread")
+  # GCC warns that its TSan does not model atomic_thread_fence; code that needs fences has a TSan branch.
+  add_compile_options(-fsanitize=thread -Wno-tsan)
+  add_link_options(-fsanitize=thread)
+elseif(MODDEV_SANITIZE)
+  message(FATAL_ERROR "MODDEV_SANITIZE must be empty, 'address' or 'thread', not '${MODDEV_SANITIZE}'")
+endif()
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+
+# Links are the longest part of a rebuild of the tests; a faster linker is used where there is one.
+find_program(MOLD_PROGRAM mold)
+if(MOLD_PROGRAM)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+# moddev_add_library(NAME SOURCES ... PUBLIC ... PRIVATE ...): the static library moddev_NAME, alias moddev::NAME.
+function(moddev_add_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(moddev_${name} STATIC ${ARG_SOURCES})
+  add_library(moddev::${name} ALIAS moddev_${name})
+  set_target_properties(moddev_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(moddev_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_link_libraries(moddev_${name} PUBLIC ${ARG_PUBLIC}
+    PRIVATE ${ARG_PRIVATE} $<BUILD_INTERFACE:moddev_build_flags>)
+endfunction()
+
+# moddev_add_test(NAME SOURCES ... LIBRARIES ... LABELS ... TIMEOUT seconds): one GoogleTest binary; each TEST becomes
+# a CTest test. LABELS choose what runs where: 'asan' and 'tsan' tests also run in those builds.
+function(moddev_add_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 60)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main moddev_build_flags)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+endfunction()

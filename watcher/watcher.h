@@ -1,0 +1,110 @@
+// A directory in, finished snapshots of changed files out. The watcher knows nothing of modules, versions or
+// sockets: it proves that a file is finished, copies its bytes into the blob store, and says which paths hold
+// which digest. A state machine: step(now) does what is due, never blocks longer than one bounded piece of
+// work, and never reads a clock. Everything it knows of the outside comes through the two seams FileSystem
+// and EventSource.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/blob_store.h"
+#include "protocol/clock.h"
+#include "protocol/digest.h"
+#include "protocol/result.h"
+
+namespace moddev::watcher {
+
+class FileSystem;   // file_system.h
+class EventSource;  // event_source.h
+
+struct WatcherOptions {
+  /// Wait for this much quiet on a path although the proof is conclusive; zero: at once.
+  Duration debounce = Duration::zero();
+  /// gitignore patterns in addition to the defaults of ignore_rules.h.
+  std::vector<std::string> ignore;
+  /// Whether symlinks may lead out of the watched directory.
+  bool follow_outside = false;
+};
+
+/// The finished content of one path, or that there is none any more.
+struct FileChange {
+  /// Relative to the watched directory, with '/'.
+  std::string path;
+  /// The path that a symlink leads to, likewise relative (absolute when outside); equal to `path` for a plain
+  /// file.
+  std::string real_path;
+  bool removed = false;
+  Digest digest;
+  std::uint64_t size = 0;
+  /// When the first event of this change was read; for "from save to live" times.
+  TimePoint noticed_at{};
+};
+
+/// Changes that belong together: they shall become one changeset.
+struct Batch {
+  std::vector<FileChange> changes;
+};
+
+/// A file that is there but is not published, and why. Repeated only when the reason changes.
+struct Rejection {
+  std::string path;
+  std::string reason;
+  friend bool operator==(const Rejection&, const Rejection&) = default;
+};
+
+/// Something that a person should know; `code` is stable for scripts.
+struct Warning {
+  std::string code;
+  std::string message;
+  friend bool operator==(const Warning&, const Warning&) = default;
+};
+
+/// What step() found since the last take_output().
+struct Output {
+  std::vector<Batch> batches;
+  std::vector<Rejection> rejections;
+  std::vector<Warning> warnings;
+  /// Syncs (see request_sync) that are complete: every change that was on disk at their request is in
+  /// `batches` of this or an earlier output, or in `rejections`.
+  std::vector<std::uint64_t> synced;
+};
+
+class Watcher {
+ public:
+  /// The references must outlive the watcher. Nothing is read before the first step().
+  Watcher(WatcherOptions options, FileSystem& file_system, EventSource& events, BlobStore& blobs);
+  ~Watcher();
+  Watcher(const Watcher&) = delete;
+  Watcher& operator=(const Watcher&) = delete;
+
+  /// Does what is due. Returns when to call again at the latest; earlier when a descriptor becomes readable.
+  /// The first full scan of the directory ends in one batch with every file there, which may be empty.
+  TimePoint step(TimePoint now);
+  [[nodiscard]] Output take_output();
+
+  /// Asks for a barrier: its number comes back in Output::synced.
+  [[nodiscard]] std::uint64_t request_sync();
+
+  /// While any build barrier is held, nothing is handed out. end_build(id, true) hands out everything that
+  /// changed meanwhile as one batch; end_build(id, false) drops it until the paths change again or the next
+  /// successful build. A barrier not renewed within the limit of limits.h is released with a warning.
+  [[nodiscard]] std::uint64_t begin_build(TimePoint now);
+  void renew_build(std::uint64_t id, TimePoint now);
+  void end_build(std::uint64_t id, bool success);
+
+  /// Whether the initial scan is done and nothing is being written, proven or held back.
+  [[nodiscard]] bool idle() const;
+  [[nodiscard]] std::vector<int> descriptors() const;
+  /// "inotify", "polling", "fsevents", as EventSource names itself.
+  [[nodiscard]] std::string backend() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace moddev::watcher
