@@ -1,3 +1,498 @@
 #include "daemon/daemon.h"
 
+#include <algorithm>
+#include <deque>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "daemon/limits.h"
+#include "daemon/request_handler.h"
 #include "daemon/versioner.h"
+
+namespace moddev::daemon {
+namespace {
+
+/// Waking up so much later than asked means that nobody could be heard meanwhile.
+constexpr Duration kDeafAfter = std::chrono::milliseconds(500);
+
+/// An operation that is tried again ever more seldom.
+class Backoff {
+ public:
+  [[nodiscard]] bool due(TimePoint now) const { return now >= at_; }
+  [[nodiscard]] bool failing() const { return delay_ > Duration::zero(); }
+  /// When to try again; kNever when nothing failed.
+  [[nodiscard]] TimePoint next() const { return failing() ? at_ : kNever; }
+  /// Returns whether it is the first failure in a row: worth telling a person.
+  bool failed(TimePoint now) {
+    const bool first = !failing();
+    delay_ = first ? Duration(limits::kJournalRetryFirst)
+                   : std::min<Duration>(delay_ * 2, limits::kJournalRetryLast);
+    at_ = now + delay_;
+    return first;
+  }
+  void succeeded() { *this = {}; }
+
+ private:
+  TimePoint at_ = TimePoint::min();
+  Duration delay_{};
+};
+
+/// A content that executors refused.
+struct Refused {
+  Manifest manifest;
+  std::vector<Uuid> by;
+  unsigned retries = 0;
+};
+
+struct WaitingRefresh {
+  Peer peer;
+  std::uint64_t id = 0;
+  std::uint64_t sync = 0;
+  TimePoint since{};
+  /// The catalog's revision at the time of the sync: answered when that is decided.
+  std::optional<std::uint64_t> wanted;
+};
+
+bool same_content(const Manifest& a, const Manifest& b) {
+  return std::equal(a.modules.begin(), a.modules.end(), b.modules.begin(), b.modules.end(),
+                    [](const auto& x, const auto& y) {
+                      return x.first == y.first && x.second.digest == y.second.digest &&
+                             x.second.depends_on == y.second.depends_on;
+                    });
+}
+
+bool same_peer(const Peer& a, const Peer& b) {
+  return std::equal(a.envelope.begin(), a.envelope.end(), b.envelope.begin(), b.envelope.end(),
+                    [](const SharedBytes& x, const SharedBytes& y) { return x == y || *x == *y; });
+}
+
+std::string describe(const FleetAction& failed) {
+  std::string text = failed.executor->name + " cannot use epoch " + std::to_string(failed.epoch) + ":";
+  for (const ExecutorFailure& failure : failed.failures) {
+    text += (failure.module.empty() ? " " : " " + failure.module + ": ") + failure.error + ";";
+  }
+  text.back() = '.';
+  return text + " It goes on with what it has.";
+}
+
+}  // namespace
+
+struct Daemon::State {
+  State(DaemonOptions daemon_options, watcher::Watcher& directory_watcher, BlobStore& blob_store,
+        Journal& its_journal, Transport& its_transport)
+      : options(std::move(daemon_options)),
+        watcher(directory_watcher),
+        blobs(blob_store),
+        journal(its_journal),
+        transport(its_transport),
+        catalog(options.catalog, blobs),
+        fleet(options.fleet),
+        serving{journal,
+                blobs,
+                fleet,
+                options.directory,
+                options.software,
+                options.pid,
+                transport.endpoint(),
+                transport.events_endpoint(),
+                watcher.backend(),
+                0,
+                std::nullopt,
+                {}} {
+    if (!journal.notice().empty()) tell(WarningEvent{"journal_repaired", journal.notice()});
+    remember_refusal_of_former_run();
+  }
+
+  // The steps, in their order.
+  TimePoint take_in_changes(TimePoint now);
+  void propose(TimePoint now, WallTime wall);
+  void answer_requests(TimePoint now, WallTime wall);
+  TimePoint steer_fleet(TimePoint now, WallTime wall);
+  void answer_refreshes(TimePoint now);
+  void heartbeat(TimePoint now);
+  void write_applied(TimePoint now);
+  [[nodiscard]] TimePoint next_due(TimePoint now) const;
+
+  void notice_deafness(TimePoint now);
+  void remember_refusal_of_former_run();
+  [[nodiscard]] bool refused_may_be_retried() const;
+  [[nodiscard]] bool undecided() const { return scanned && revision != decided; }
+  [[nodiscard]] std::vector<AnnounceEvent::Inline> inline_blobs(const EpochRecord& record) const;
+  void take_refresh(IncomingRequest request, TimePoint now);
+  void carry_out(FleetAction action, TimePoint now, WallTime wall);
+  void commit(TimePoint now, WallTime wall);
+  void abort(FleetAction action, WallTime wall);
+  void send_first(decltype(Event::body) body) {
+    transport.publish({journal.id(), ++serving.seq, std::move(body)});
+  }
+  void send_again(decltype(Event::body) body, std::uint64_t seq) {
+    transport.publish({journal.id(), seq, std::move(body)});
+  }
+  void tell(DaemonEvent event);
+  void journal_refused(std::string_view what, const Error& error);
+
+  DaemonOptions options;
+  watcher::Watcher& watcher;
+  BlobStore& blobs;
+  Journal& journal;
+  Transport& transport;
+  Catalog catalog;
+  Fleet fleet;
+  Serving serving;
+
+  /// Whether the first full scan is in the catalog. Before, a file that is not there yet is not removed.
+  bool scanned = false;
+  /// Counts the states of the catalog; `proposed` is the one in the epoch under way, `decided` the newest one
+  /// that was committed, refused or found to be nothing new.
+  std::uint64_t revision = 0;
+  std::uint64_t proposed = 0;
+  std::uint64_t decided = 0;
+  /// When the oldest change that was not proposed yet was noticed.
+  TimePoint noticed = kNever;
+
+  EpochRecord current;  // while the fleet is busy
+  std::uint64_t announce_seq = 0;
+  std::uint64_t commit_seq = 0;
+  bool commit_wanted = false;
+  std::optional<Refused> refused;
+  TimePoint retry_refused_at = kNever;
+  Backoff proposing;
+  Backoff committing;
+
+  std::vector<WaitingRefresh> refreshes;
+  TimePoint heartbeat_at = TimePoint::min();
+  std::deque<DaemonEvent> events;
+  std::uint64_t events_dropped = 0;
+  bool applied_lost = false;
+  /// Something is due at once.
+  bool again = false;
+  TimePoint due = kNever;
+};
+
+Daemon::Daemon(DaemonOptions options, watcher::Watcher& watcher, BlobStore& blobs, Journal& journal,
+               Transport& transport)
+    : state_(std::make_unique<State>(std::move(options), watcher, blobs, journal, transport)) {}
+Daemon::~Daemon() = default;
+
+TimePoint Daemon::step(TimePoint now, WallTime wall) {
+  State& s = *state_;
+  s.again = false;
+  s.notice_deafness(now);
+  const TimePoint watcher_due = s.take_in_changes(now);
+  s.propose(now, wall);
+  s.answer_requests(now, wall);
+  const TimePoint fleet_due = s.steer_fleet(now, wall);
+  s.answer_refreshes(now);
+  s.heartbeat(now);
+  s.write_applied(now);
+  s.due = std::min({watcher_due, fleet_due, s.next_due(now)});
+  return s.due;
+}
+
+std::vector<DaemonEvent> Daemon::take_events() {
+  State& s = *state_;
+  std::vector<DaemonEvent> events(std::make_move_iterator(s.events.begin()),
+                                  std::make_move_iterator(s.events.end()));
+  s.events.clear();
+  if (s.events_dropped > 0) {
+    events.insert(events.begin(),
+                  WarningEvent{"events_dropped",
+                               std::to_string(s.events_dropped) +
+                                   " older events were not shown, because nobody took them in time."});
+    s.events_dropped = 0;
+  }
+  return events;
+}
+
+std::vector<int> Daemon::descriptors() const {
+  std::vector<int> all = state_->watcher.descriptors();
+  const std::vector<int> more = state_->transport.descriptors();
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+void Daemon::State::notice_deafness(TimePoint now) {
+  if (due != kNever && now - due > kDeafAfter) fleet.was_deaf(now - due, now);
+}
+
+/// A refusal holds across a restart. The members are unknown then; the first that join are asked again.
+void Daemon::State::remember_refusal_of_former_run() {
+  if (journal.head() <= journal.committed().epoch) return;
+  auto newest = journal.epoch(journal.head());
+  if (!newest || newest->state != EpochState::kAborted || newest->failures.empty()) return;
+  refused = Refused{std::move(newest->manifest), {}, 0};
+}
+
+TimePoint Daemon::State::take_in_changes(TimePoint now) {
+  const TimePoint next = watcher.step(now);
+  watcher::Output output = watcher.take_output();
+  for (const watcher::Batch& batch : output.batches) {
+    Catalog::Outcome outcome = catalog.apply(batch);
+    if (outcome.changed || !scanned) ++revision;
+    scanned = true;
+    if (outcome.changed) {
+      for (const watcher::FileChange& change : batch.changes) noticed = std::min(noticed, change.noticed_at);
+    }
+    for (watcher::Rejection& r : outcome.rejections)
+      tell(RejectedEvent{std::move(r.path), std::move(r.reason)});
+    for (watcher::Warning& w : outcome.warnings) tell(WarningEvent{std::move(w.code), std::move(w.message)});
+  }
+  for (watcher::Rejection& r : output.rejections) tell(RejectedEvent{std::move(r.path), std::move(r.reason)});
+  for (watcher::Warning& w : output.warnings) tell(WarningEvent{std::move(w.code), std::move(w.message)});
+  for (const std::uint64_t sync : output.synced) {
+    for (WaitingRefresh& refresh : refreshes) {
+      if (refresh.sync == sync) refresh.wanted = revision;
+    }
+  }
+  return next;
+}
+
+/// A refused content is proposed again when those who refused it have gone and somebody is there to be asked.
+bool Daemon::State::refused_may_be_retried() const {
+  return refused && refused->retries < limits::kRefusedRetries && retry_refused_at != kNever &&
+         fleet.members() > 0 && std::none_of(refused->by.begin(), refused->by.end(), [&](const Uuid& id) {
+           return fleet.is_member(id);
+         });
+}
+
+void Daemon::State::propose(TimePoint now, WallTime wall) {
+  if (!scanned || fleet.busy() || !proposing.due(now)) return;
+  const bool retry = now >= retry_refused_at && refused_may_be_retried();
+  if (!undecided() && !retry) return;
+
+  const Manifest* avoided = refused && !retry ? &refused->manifest : nullptr;
+  std::optional<EpochRecord> record = next_epoch(catalog.modules(), journal.committed(), avoided,
+                                                 journal.head(), journal.last_versions(), wall);
+  if (!record) {
+    decided = revision;
+    noticed = kNever;
+    if (retry) refused.reset();  // the directory holds the committed content again
+    return;
+  }
+  if (Status recorded = journal.record_epoch(*record); !recorded) {
+    if (proposing.failed(now)) journal_refused("Nothing is published", recorded.error());
+    return;
+  }
+  proposing.succeeded();
+  proposed = revision;
+  current = std::move(*record);
+  tell(PublishedEvent{current.epoch, current.changes, fleet.members()});
+  fleet.begin(current.epoch, noticed == kNever ? now : std::min(noticed, now), now);
+  noticed = kNever;
+
+  AnnounceEvent announce{current.epoch, current.base, current.manifest.digest(), current.changes, {}};
+  serving.pending = announce;
+  announce.inline_blobs = inline_blobs(current);
+  send_first(std::move(announce));
+  announce_seq = serving.seq;
+}
+
+std::vector<AnnounceEvent::Inline> Daemon::State::inline_blobs(const EpochRecord& record) const {
+  std::vector<AnnounceEvent::Inline> blobs_inside;
+  if (fleet.members() == 0) return blobs_inside;
+  std::set<Digest> known;
+  std::size_t total = 0;
+  for (const ModuleChange& change : record.changes) {
+    const ModuleEntry& module = change.module;
+    if (change.change == ChangeKind::kRemoved || module.size > limits::kInlineModuleBytes) continue;
+    if (total + module.size > limits::kInlineAnnouncementBytes) continue;
+    const ModuleEntry* before = journal.committed().find(module.name);
+    if (before != nullptr && before->digest == module.digest) continue;
+    if (!known.insert(module.digest).second) continue;
+    // Not verified here: the receiver does, and fetches whatever is not as promised.
+    auto bytes = blobs.read_range(module.digest, 0, module.size);
+    if (!bytes || bytes->size() != module.size) continue;
+    total += bytes->size();
+    blobs_inside.push_back({module.digest, share(std::move(*bytes))});
+    if (blobs_inside.size() == limits::kInlineBlobs) break;
+  }
+  return blobs_inside;
+}
+
+void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
+  for (std::size_t count = 0; count < limits::kRequestsPerStep; ++count) {
+    std::optional<IncomingRequest> request = transport.receive();
+    if (!request) return;
+    std::optional<ReplyBody> body = answer(request->request.body, serving, now, wall);
+    if (body) {
+      transport.reply(request->peer, {request->request.id, std::move(*body)});
+    } else {
+      take_refresh(std::move(*request), now);
+    }
+  }
+  again = true;
+}
+
+void Daemon::State::take_refresh(IncomingRequest request, TimePoint now) {
+  std::erase_if(refreshes, [&](const WaitingRefresh& r) {
+    return r.id == request.request.id && same_peer(r.peer, request.peer);
+  });
+  if (refreshes.size() >= limits::kWaitingRefreshes) {
+    transport.reply(request.peer,
+                    {request.request.id, ErrorReply{ErrorCode::kLimit,
+                                                    std::to_string(limits::kWaitingRefreshes) +
+                                                        " refreshes (kWaitingRefreshes) are waiting already.",
+                                                    1000}});
+    return;
+  }
+  // A person who asks wants another try, also of what was refused.
+  if (refused) {
+    refused.reset();
+    ++revision;
+  }
+  refreshes.push_back(
+      {std::move(request.peer), request.request.id, watcher.request_sync(), now, std::nullopt});
+  again = true;
+}
+
+TimePoint Daemon::State::steer_fleet(TimePoint now, WallTime wall) {
+  TimePoint next = kNever;
+  std::vector<FleetAction> actions;
+  do {
+    actions.clear();
+    next = fleet.step(now, actions);
+    for (FleetAction& action : actions) carry_out(std::move(action), now, wall);
+    if (commit_wanted && committing.due(now)) commit(now, wall);
+  } while (!actions.empty());
+  // What came in meanwhile has its turn.
+  if (!fleet.busy() && undecided() && proposing.due(now)) again = true;
+  return next;
+}
+
+void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) {
+  using Kind = FleetAction::Kind;
+  switch (action.kind) {
+    case Kind::kRepeatAnnounce:
+      if (serving.pending) send_again(*serving.pending, announce_seq);
+      break;
+    case Kind::kCommit:
+      commit_wanted = true;
+      break;
+    case Kind::kRepeatCommit:
+      send_again(CommitEvent{action.epoch}, commit_seq);
+      break;
+    case Kind::kAbort:
+      abort(std::move(action), wall);
+      break;
+    case Kind::kSettled:
+      tell(CommittedEvent{action.epoch, std::move(current.changes), action.applied, action.excluded,
+                          action.elapsed});
+      break;
+    case Kind::kJoined:
+      retry_refused_at = now + limits::kRefusedRetryDelay;
+      tell(ExecutorEvent{ExecutorEvent::Kind::kJoined, std::move(*action.executor), {}});
+      break;
+    case Kind::kLeft:
+      retry_refused_at = now + limits::kRefusedRetryDelay;
+      tell(ExecutorEvent{ExecutorEvent::Kind::kLeft, std::move(*action.executor), {}});
+      break;
+    case Kind::kExcluded:
+      retry_refused_at = now + limits::kRefusedRetryDelay;
+      tell(ExecutorEvent{ExecutorEvent::Kind::kExcluded, std::move(*action.executor),
+                         std::move(action.reason)});
+      break;
+    case Kind::kFailed:
+      tell(WarningEvent{"executor_failed", describe(action)});
+      break;
+  }
+}
+
+/// Nobody hears of a commit that is not recorded. While recording fails, every member stays prepared.
+void Daemon::State::commit(TimePoint now, WallTime wall) {
+  if (Status recorded = journal.record_commit(current.epoch, wall); !recorded) {
+    if (committing.failed(now)) {
+      journal_refused("Epoch " + std::to_string(current.epoch) + " is ready everywhere and does not go live",
+                      recorded.error());
+    }
+    return;
+  }
+  committing.succeeded();
+  commit_wanted = false;
+  send_first(CommitEvent{current.epoch});
+  commit_seq = serving.seq;
+  serving.pending.reset();
+  refused.reset();
+  decided = proposed;
+  fleet.committed(now);
+  again = true;
+}
+
+void Daemon::State::abort(FleetAction action, WallTime wall) {
+  // A failure to record changes nothing: an epoch that is left announced counts as aborted at the next start.
+  if (Status recorded = journal.record_abort(action.epoch, action.failures, wall); !recorded) {
+    journal_refused("The refusal of epoch " + std::to_string(action.epoch) + " is not in the history",
+                    recorded.error());
+  }
+  send_first(AbortEvent{action.epoch, action.failures});
+  serving.pending.reset();
+  const unsigned retries =
+      refused && same_content(refused->manifest, current.manifest) ? refused->retries + 1 : 0;
+  refused = Refused{std::move(current.manifest), std::move(action.refused_by), retries};
+  decided = proposed;
+  tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
+}
+
+void Daemon::State::answer_refreshes(TimePoint now) {
+  std::erase_if(refreshes, [&](const WaitingRefresh& refresh) {
+    if (scanned && refresh.wanted && decided >= *refresh.wanted) {
+      transport.reply(refresh.peer, {refresh.id, RefreshReply{journal.head(), journal.committed().epoch}});
+      return true;
+    }
+    if (now - refresh.since < limits::kRefreshPatience) return false;
+    const std::string why = !refresh.wanted       ? "files are still being written or a build is held"
+                            : proposing.failing() ? "the journal cannot be written"
+                                                  : "the executors have not decided yet";
+    transport.reply(refresh.peer, {refresh.id, ErrorReply{ErrorCode::kTimeout,
+                                                          "What is on disk was not published in time: " +
+                                                              why + ". Look at the output of `moddev watch`.",
+                                                          0}});
+    return true;
+  });
+}
+
+void Daemon::State::heartbeat(TimePoint now) {
+  if (now < heartbeat_at) return;
+  heartbeat_at = now + limits::kHeartbeatInterval;
+  transport.publish({journal.id(), serving.seq, HeartbeatEvent{journal.head(), journal.committed().epoch}});
+}
+
+/// Behind the switch, so that no executor waits for a table that only people read.
+void Daemon::State::write_applied(TimePoint /*now*/) {
+  if (fleet.busy() || again) return;
+  for (std::size_t n = 0; n < limits::kAppliedRecordsPerStep && !serving.applied.empty(); ++n) {
+    if (Status recorded = journal.record_applied(serving.applied.front()); !recorded && !applied_lost) {
+      applied_lost = true;
+      journal_refused("Who applied what is missing in the history", recorded.error());
+    }
+    serving.applied.pop_front();
+  }
+  if (!serving.applied.empty()) again = true;
+}
+
+TimePoint Daemon::State::next_due(TimePoint now) const {
+  if (again || transport.pending()) return now;
+  TimePoint next = heartbeat_at;
+  if (undecided() && !fleet.busy()) next = std::min(next, proposing.next());
+  if (commit_wanted) next = std::min(next, committing.next());
+  if (!fleet.busy() && refused_may_be_retried()) next = std::min(next, std::max(now, retry_refused_at));
+  for (const WaitingRefresh& r : refreshes)
+    next = std::min<TimePoint>(next, r.since + limits::kRefreshPatience);
+  return next;
+}
+
+void Daemon::State::tell(DaemonEvent event) {
+  if (events.size() >= limits::kWaitingEvents) {
+    events.pop_front();
+    ++events_dropped;
+  }
+  events.push_back(std::move(event));
+}
+
+void Daemon::State::journal_refused(std::string_view what, const Error& error) {
+  tell(WarningEvent{"journal_failed",
+                    std::string(what) + ", because the journal cannot be written: " + error.message +
+                        " It is tried again by itself; free some space if the disk is full."});
+}
+
+}  // namespace moddev::daemon

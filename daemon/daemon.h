@@ -22,6 +22,7 @@ namespace moddev::daemon {
 struct DaemonOptions {
   std::string directory;  // as shown to people: absolute
   std::string software;   // "moddev 0.1.0"
+  std::int64_t pid = 0;   // told in hello and status
   FleetOptions fleet;
   CatalogOptions catalog;
 };

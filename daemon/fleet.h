@@ -2,52 +2,66 @@
 // values: it gets joins, acks and time, and returns what is to be sent and recorded; it knows neither sockets
 // nor the journal.
 //
-//   begin(E) -> announce -> every member prepared -> kCommit (record, then publish) -> applied acks ->
-//   finished
-//                        -> one failed            -> kAbort  (record, then publish) -> finished
-//                        -> deadline              -> those silent are excluded, and the rest decides
-// A member that is excluded is fenced: it counts again only after it has joined anew.
+//   begin(E) -> announce -> every voter prepared -> kCommit (record, then publish, then committed())
+//                                                     -> applied acks -> kSettled
+//                        -> one failed           -> kAbort  (record, then publish)
+//                        -> deadline or lease    -> those silent are excluded, and the rest decides
+// Voters are the members at begin(), but for those that could not use the committed epoch: they have
+// nothing to lose, and must not veto for ever. A member that is excluded is fenced: it counts again only
+// after it has joined anew. daemon/DESIGN.md, "The fleet", walks through the interleavings.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "daemon/policy.h"
 #include "protocol/clock.h"
+#include "protocol/limits.h"
 #include "protocol/messages.h"
 
 namespace moddev::daemon {
 
 struct FleetOptions {
+  SyncPolicy sync = SyncPolicy::kAll;
   /// How long members may take to prepare before they are excluded.
   Duration prepare_deadline = std::chrono::seconds(30);
-  Duration lease = std::chrono::seconds(3);
+  /// How long they may take to switch after the commit. Switching is one store; so long means that it is
+  /// stuck.
+  Duration apply_deadline = std::chrono::seconds(10);
+  Duration lease = moddev::limits::kLease;
   /// First repetition of an announcement or commit for those who did not ack; doubles each time up to the
   /// heartbeat.
   Duration repeat_after = std::chrono::milliseconds(100);
+  Duration repeat_at_most = moddev::limits::kHeartbeatInterval;
+  /// After the first refusal, how long the reasons of the others are waited for.
+  Duration refusal_grace = std::chrono::milliseconds(50);
 };
 
 /// What the fleet wants done, in order.
 struct FleetAction {
   enum class Kind : std::uint8_t {
     kRepeatAnnounce,  // publish the pending announcement again, without inline bytes and with its old seq
-    kCommit,          // every member is prepared: record, then publish, then call committed()
+    kCommit,          // decided: record, then publish, then call committed(). Given once
     kRepeatCommit,    // publish the commit again
     kAbort,           // somebody refused, or nobody is left: record, then publish
     kSettled,         // every member has applied the committed epoch or is excluded: tell the person
     kExcluded,        // `executor` did not answer in time or its lease ran out
     kJoined,
     kLeft,
+    kFailed,  // `executor` cannot use the committed `epoch`: `failures` say why. It goes on with what it has
   };
   Kind kind = Kind::kSettled;
   Epoch epoch = 0;
-  std::vector<ExecutorFailure> failures;     // kAbort
-  std::optional<ExecutorIdentity> executor;  // kExcluded, kJoined, kLeft
+  std::vector<ExecutorFailure> failures;     // kAbort, kFailed
+  std::vector<Uuid> refused_by;              // kAbort: who refused or died over it
+  std::optional<ExecutorIdentity> executor;  // kExcluded, kJoined, kLeft, kFailed
   std::uint64_t applied = 0;                 // kSettled
-  std::uint64_t excluded = 0;                // kSettled
+  std::uint64_t excluded = 0;                // kSettled: died, silent past a deadline, or failed to switch
   Duration elapsed{};                        // kSettled: since begin()'s `since`
   std::string reason;                        // kExcluded
 };
@@ -59,29 +73,101 @@ class Fleet {
   /// Starts the switch to `epoch`. Must not be busy(). `since`: when the change was noticed on disk. With no
   /// live members it commits at the next step().
   void begin(Epoch epoch, TimePoint since, TimePoint now);
-  /// Between begin() and the commit or abort.
+  /// The commit that kCommit asked for is recorded and published. Until then the decision stands, however
+  /// long recording takes, and no member is asked for anything.
+  void committed(TimePoint now);
+  /// Between begin() and committed() or kAbort.
   [[nodiscard]] bool deciding() const;
   /// Between begin() and kSettled or kAbort.
   [[nodiscard]] bool busy() const;
 
-  /// `committed` is the newest committed epoch. A joiner does not vote in a switch under way.
-  void join(const JoinRequest& request, Epoch committed, TimePoint now);
-  void ack(const AckRequest& ack, TimePoint now);
+  /// `committed` is the newest committed epoch. A joiner does not vote in a switch under way. Returns false
+  /// when limits::kExecutors members are there already.
+  bool join(const JoinRequest& request, Epoch committed, TimePoint now);
+  /// Returns whether it is a member; a stranger's ack counts for nothing.
+  bool ack(const AckRequest& ack, TimePoint now);
   /// Returns whether it is a member.
   bool alive(const AliveRequest& request, TimePoint now);
   void leave(const Uuid& executor, TimePoint now);
+
+  /// The daemon could not listen for so long (stopped, swapped out, a sleeping machine): nobody's silence in
+  /// that time is held against them.
+  void was_deaf(Duration length, TimePoint now);
 
   /// Does what is due, appends to `actions`, returns the next deadline.
   TimePoint step(TimePoint now, std::vector<FleetAction>& actions);
 
   /// Live members.
-  [[nodiscard]] std::size_t members() const;
+  [[nodiscard]] std::size_t members() const { return members_.size(); }
+  [[nodiscard]] bool is_member(const Uuid& executor) const { return members_.contains(executor); }
+  /// Null when it is no member.
+  [[nodiscard]] const ExecutorIdentity* identity(const Uuid& executor) const;
+  /// Members by name, then those that were lost lately.
   [[nodiscard]] std::vector<ExecutorStatus> status(Epoch committed, TimePoint now) const;
 
  private:
-  struct Member;
+  /// How a member stands to the switch under way.
+  enum class Vote : std::uint8_t { kNone, kSilent, kPrepared, kFailed };
+  struct Member {
+    ExecutorIdentity identity;
+    TimePoint heard{};
+    Epoch epoch = 0;  // what it runs, as far as it told
+    ExecutorState state = ExecutorState::kJoining;
+    Vote vote = Vote::kNone;
+    bool awaited = false;     // for the applied ack of the switch under way
+    bool late_ready = false;  // has prepared the switch under way without a vote in it
+    Epoch failed_epoch = 0;   // the newest epoch that it could not use, until it applies one
+    std::string detail;
+    std::vector<PinReport> pins;
+    std::uint64_t retired_bytes = 0;
+  };
+  struct Leaver {
+    ExecutorStatus status;
+    TimePoint since{};
+  };
+  enum class Phase : std::uint8_t { kIdle, kPreparing, kDecided, kApplying };
+  struct Switch {
+    Phase phase = Phase::kIdle;
+    Epoch epoch = 0;
+    TimePoint since{};
+    TimePoint deadline{};
+    TimePoint repeat_at{};
+    Duration repeat_interval{};
+    TimePoint grace_until = kNever;
+    Tally tally;
+    std::size_t awaited = 0;
+    std::uint64_t applied = 0;
+    std::vector<ExecutorFailure> failures;
+    std::vector<Uuid> refused_by;
+  };
+  using Members = std::map<Uuid, Member>;
+
+  void take_prepared(Member& member);
+  void take_failed(Member& member, const AckRequest& ack, TimePoint now);
+  void take_applied(Member& member, Epoch epoch);
+  void report_unusable(Member& member, const AckRequest& ack);
+  /// Takes the member out of every count of the switch.
+  void withdraw(Member& member, bool goodbye);
+  Members::iterator exclude(Members::iterator member, ExecutorState state, std::string reason, TimePoint now);
+  void remember(const Member& member, ExecutorState state, std::string detail, TimePoint now);
+  void exclude_expired(TimePoint now);
+  void exclude_late(TimePoint now);
+  void advance_preparing(TimePoint now);
+  void advance_applying(TimePoint now);
+  /// Whether a repetition is due; sets the next one.
+  bool repeat_due(TimePoint now);
+  void finish_switch();
+  FleetAction action(FleetAction::Kind kind) const;
+
   FleetOptions options_;
-  std::map<Uuid, Member> members_;
+  Members members_;
+  std::deque<Leaver> leavers_;
+  Switch switch_;
+  Epoch committed_ = 0;  // the newest that was heard of
+  /// No lease ends before this.
+  TimePoint lease_scan_at_ = kNever;
+  /// What is wanted and not yet handed out by step().
+  std::vector<FleetAction> waiting_;
 };
 
 }  // namespace moddev::daemon

@@ -27,6 +27,9 @@ class Transport {
  public:
   virtual ~Transport() = default;
   virtual std::optional<IncomingRequest> receive() = 0;
+  /// Whether receive() has something now. Asked after the last send of a step: sending can swallow the
+  /// wake-up of a descriptor that is edge-triggered (ZMQ_FD, zmq_getsockopt(3)).
+  [[nodiscard]] virtual bool pending() { return false; }
   virtual void reply(const Peer& peer, const Reply& reply) = 0;
   virtual void publish(const Event& event) = 0;
   /// The endpoint that people and clients use, and the one in HelloReply::events_endpoint.

@@ -1,0 +1,399 @@
+#include "daemon/fleet.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/limits.h"
+
+namespace moddev::daemon {
+namespace {
+
+using Kind = FleetAction::Kind;
+
+std::string in_seconds(Duration d) {
+  const auto tenths = std::chrono::duration_cast<std::chrono::milliseconds>(d).count() / 100;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+}
+
+/// What an executor said about the modules that it cannot use, each with the executor's name.
+std::vector<ExecutorFailure> failures_of(const std::string& executor, const AckRequest& ack) {
+  std::vector<ExecutorFailure> failures;
+  failures.reserve(std::max<std::size_t>(ack.failures.size(), 1));
+  for (const ModuleFailure& failure : ack.failures)
+    failures.push_back({executor, failure.module, failure.error});
+  if (failures.empty()) failures.push_back({executor, "", "refused without giving a reason"});
+  return failures;
+}
+
+std::string describe(const std::vector<ExecutorFailure>& failures) {
+  std::string text;
+  if (!failures.front().module.empty()) text = failures.front().module + ": ";
+  text += failures.front().error;
+  if (failures.size() > 1) text += " (and " + std::to_string(failures.size() - 1) + " more)";
+  return text;
+}
+
+void append_bounded(std::vector<ExecutorFailure>& all, std::vector<ExecutorFailure> more) {
+  for (ExecutorFailure& failure : more) {
+    if (all.size() >= limits::kFailuresPerEpoch) return;
+    all.push_back(std::move(failure));
+  }
+}
+
+}  // namespace
+
+Fleet::Fleet(FleetOptions options) : options_(options) {}
+
+void Fleet::begin(Epoch epoch, TimePoint since, TimePoint now) {
+  MODDEV_ASSERT(!busy(), "a switch is begun while another one is under way");
+  switch_ = {};
+  switch_.phase = Phase::kPreparing;
+  switch_.epoch = epoch;
+  switch_.since = since;
+  switch_.deadline = now + options_.prepare_deadline;
+  switch_.repeat_interval = options_.repeat_after;
+  switch_.repeat_at = now + options_.repeat_after;
+  for (auto& [id, member] : members_) {
+    const bool votes = member.failed_epoch == 0;
+    member.vote = votes ? Vote::kSilent : Vote::kNone;
+    member.awaited = false;
+    member.late_ready = false;
+    if (votes) ++switch_.tally.silent;
+  }
+}
+
+void Fleet::committed(TimePoint now) {
+  MODDEV_ASSERT(switch_.phase == Phase::kDecided, "a commit that the fleet did not ask for");
+  switch_.phase = Phase::kApplying;
+  committed_ = std::max(committed_, switch_.epoch);
+  switch_.deadline = now + options_.apply_deadline;
+  switch_.repeat_interval = options_.repeat_after;
+  switch_.repeat_at = now + options_.repeat_after;
+  for (auto& [id, member] : members_) {
+    member.awaited = member.vote == Vote::kPrepared || member.late_ready;
+    if (member.awaited) ++switch_.awaited;
+  }
+}
+
+bool Fleet::deciding() const {
+  return switch_.phase == Phase::kPreparing || switch_.phase == Phase::kDecided;
+}
+
+bool Fleet::busy() const {
+  return switch_.phase != Phase::kIdle;
+}
+
+bool Fleet::join(const JoinRequest& request, Epoch committed, TimePoint now) {
+  committed_ = std::max(committed_, committed);
+  auto member = members_.find(request.executor.id);
+  if (member == members_.end()) {
+    if (members_.size() >= limits::kExecutors) return false;
+    member = members_.emplace(request.executor.id, Member{}).first;
+    lease_scan_at_ = std::min(lease_scan_at_, now + options_.lease);
+    std::erase_if(leavers_, [&](const Leaver& l) { return l.status.identity.id == request.executor.id; });
+    FleetAction joined = action(Kind::kJoined);
+    joined.executor = request.executor;
+    waiting_.push_back(std::move(joined));
+  }
+  // One that joins again keeps its vote and what it has prepared: it is the same process, which only lost
+  // track.
+  member->second.identity = request.executor;
+  member->second.heard = now;
+  member->second.state = ExecutorState::kJoining;
+  if (request.epoch > 0) {
+    take_applied(member->second, request.epoch);
+  }
+  return true;
+}
+
+bool Fleet::ack(const AckRequest& ack, TimePoint now) {
+  const auto found = members_.find(ack.executor);
+  if (found == members_.end()) return false;
+  Member& member = found->second;
+  member.heard = now;
+  switch (ack.phase) {
+    case AckPhase::kPrepared:
+      if (ack.epoch == switch_.epoch) take_prepared(member);
+      break;
+    case AckPhase::kFailed:
+      take_failed(member, ack, now);
+      break;
+    case AckPhase::kApplied:
+      take_applied(member, ack.epoch);
+      break;
+    case AckPhase::kDrained:
+      break;
+  }
+  return true;
+}
+
+void Fleet::take_prepared(Member& member) {
+  if (switch_.phase != Phase::kPreparing && switch_.phase != Phase::kDecided) return;
+  if (member.vote == Vote::kSilent) {
+    member.vote = Vote::kPrepared;
+    --switch_.tally.silent;
+    ++switch_.tally.prepared;
+  } else if (member.vote == Vote::kNone) {
+    member.late_ready = true;
+  }
+}
+
+void Fleet::take_failed(Member& member, const AckRequest& ack, TimePoint now) {
+  const bool of_the_switch = busy() && ack.epoch == switch_.epoch;
+  if (!of_the_switch) {
+    // The committed epoch, which this member learnt from a snapshot. Anything else is a late word about an
+    // epoch that is over.
+    if (ack.epoch == committed_ && ack.epoch > member.epoch) report_unusable(member, ack);
+    return;
+  }
+  if (switch_.phase != Phase::kPreparing) {
+    // The decision stands. The member stays on what it has, and everyone is told.
+    if (member.awaited) {
+      member.awaited = false;
+      --switch_.awaited;
+      ++switch_.tally.excluded;
+    }
+    member.late_ready = false;
+    if (member.vote == Vote::kPrepared && switch_.phase == Phase::kDecided) {
+      member.vote = Vote::kNone;
+      ++switch_.tally.excluded;
+    }
+    report_unusable(member, ack);
+    return;
+  }
+  member.late_ready = false;
+  if (member.vote == Vote::kNone || member.vote == Vote::kFailed) return;
+  if (member.vote == Vote::kPrepared) --switch_.tally.prepared;
+  if (member.vote == Vote::kSilent) --switch_.tally.silent;
+  member.vote = Vote::kFailed;
+  ++switch_.tally.failed;
+  append_bounded(switch_.failures, failures_of(member.identity.name, ack));
+  switch_.refused_by.push_back(member.identity.id);
+  switch_.grace_until = std::min(switch_.grace_until, now + options_.refusal_grace);
+}
+
+void Fleet::report_unusable(Member& member, const AckRequest& ack) {
+  if (member.failed_epoch == ack.epoch) return;
+  member.failed_epoch = ack.epoch;
+  FleetAction failed = action(Kind::kFailed);
+  failed.epoch = ack.epoch;
+  failed.executor = member.identity;
+  failed.failures = failures_of(member.identity.name, ack);
+  member.detail = "cannot use epoch " + std::to_string(ack.epoch) + ": " + describe(failed.failures);
+  waiting_.push_back(std::move(failed));
+}
+
+void Fleet::take_applied(Member& member, Epoch epoch) {
+  // Nobody can run what was not committed, so a higher number is another history's.
+  if (epoch > committed_) return;
+  member.epoch = std::max(member.epoch, epoch);
+  if (member.failed_epoch != 0 && epoch >= member.failed_epoch) {
+    member.failed_epoch = 0;
+    member.detail.clear();
+  }
+  if (member.epoch == committed_) member.state = ExecutorState::kLive;
+  if (member.awaited && switch_.phase == Phase::kApplying && epoch == switch_.epoch) {
+    member.awaited = false;
+    --switch_.awaited;
+    ++switch_.applied;
+  }
+}
+
+bool Fleet::alive(const AliveRequest& request, TimePoint now) {
+  const auto found = members_.find(request.executor);
+  if (found == members_.end()) return false;
+  Member& member = found->second;
+  member.heard = now;
+  member.pins = request.pins;
+  member.retired_bytes = request.retired_bytes;
+  if (request.epoch > 0) take_applied(member, request.epoch);  // an ack may have been lost
+  member.state = request.state;
+  return true;
+}
+
+void Fleet::leave(const Uuid& executor, TimePoint now) {
+  const auto member = members_.find(executor);
+  if (member == members_.end()) return;
+  withdraw(member->second, true);
+  remember(member->second, ExecutorState::kGone, "left", now);
+  FleetAction left = action(Kind::kLeft);
+  left.executor = member->second.identity;
+  waiting_.push_back(std::move(left));
+  members_.erase(member);
+}
+
+void Fleet::withdraw(Member& member, bool goodbye) {
+  const bool counted =
+      member.awaited || (deciding() && (member.vote == Vote::kSilent || member.vote == Vote::kPrepared));
+  if (member.awaited) --switch_.awaited;
+  if (deciding() && member.vote == Vote::kSilent) --switch_.tally.silent;
+  if (deciding() && member.vote == Vote::kPrepared) --switch_.tally.prepared;
+  // A refusal that was given stays given, whatever becomes of who gave it.
+  if (counted) ++(goodbye ? switch_.tally.left : switch_.tally.excluded);
+  member.awaited = false;
+  member.late_ready = false;
+  member.vote = Vote::kNone;
+}
+
+Fleet::Members::iterator Fleet::exclude(Members::iterator member, ExecutorState state, std::string reason,
+                                        TimePoint now) {
+  if (switch_.phase == Phase::kPreparing &&
+      (member->second.vote == Vote::kSilent || member->second.vote == Vote::kPrepared)) {
+    append_bounded(switch_.failures, {{member->second.identity.name, "", reason}});
+    switch_.refused_by.push_back(member->first);
+  }
+  withdraw(member->second, false);
+  remember(member->second, state, reason, now);
+  FleetAction excluded = action(Kind::kExcluded);
+  excluded.executor = member->second.identity;
+  excluded.reason = std::move(reason);
+  waiting_.push_back(std::move(excluded));
+  return members_.erase(member);
+}
+
+void Fleet::remember(const Member& member, ExecutorState state, std::string detail, TimePoint now) {
+  if (leavers_.size() >= limits::kRememberedLeavers) leavers_.pop_front();
+  leavers_.push_back({{member.identity, state, member.epoch, {}, 0, std::move(detail)}, now});
+}
+
+void Fleet::exclude_expired(TimePoint now) {
+  if (now < lease_scan_at_) return;
+  lease_scan_at_ = kNever;
+  for (auto member = members_.begin(); member != members_.end();) {
+    const TimePoint end = member->second.heard + options_.lease;
+    if (now >= end) {
+      member = exclude(member, ExecutorState::kGone,
+                       "was not heard for " + in_seconds(now - member->second.heard), now);
+    } else {
+      lease_scan_at_ = std::min(lease_scan_at_, end);
+      ++member;
+    }
+  }
+}
+
+void Fleet::exclude_late(TimePoint now) {
+  const bool preparing = switch_.phase == Phase::kPreparing;
+  const std::string what = preparing ? "did not prepare epoch " + std::to_string(switch_.epoch) + " within " +
+                                           in_seconds(options_.prepare_deadline)
+                                     : "did not switch to epoch " + std::to_string(switch_.epoch) +
+                                           " within " + in_seconds(options_.apply_deadline);
+  for (auto member = members_.begin(); member != members_.end();) {
+    const bool late = preparing ? member->second.vote == Vote::kSilent : member->second.awaited;
+    member = late ? exclude(member, ExecutorState::kFenced, what, now) : std::next(member);
+  }
+}
+
+void Fleet::was_deaf(Duration length, TimePoint now) {
+  for (auto& [id, member] : members_) member.heard = std::min(now, member.heard + length);
+  if (switch_.phase == Phase::kPreparing || switch_.phase == Phase::kApplying) switch_.deadline += length;
+}
+
+bool Fleet::repeat_due(TimePoint now) {
+  if (now < switch_.repeat_at) return false;
+  switch_.repeat_interval = std::min(switch_.repeat_interval * 2, options_.repeat_at_most);
+  switch_.repeat_at = now + switch_.repeat_interval;
+  return true;
+}
+
+FleetAction Fleet::action(FleetAction::Kind kind) const {
+  FleetAction result;
+  result.kind = kind;
+  result.epoch = switch_.epoch;
+  return result;
+}
+
+void Fleet::finish_switch() {
+  for (auto& [id, member] : members_) {
+    member.vote = Vote::kNone;
+    member.awaited = false;
+    member.late_ready = false;
+  }
+  switch_ = {};
+}
+
+void Fleet::advance_preparing(TimePoint now) {
+  if (now >= switch_.deadline) exclude_late(now);
+  switch_.tally.refusal_grace_over = now >= switch_.grace_until;
+  switch (decide(options_.sync, switch_.tally)) {
+    case Verdict::kWait:
+      if (switch_.tally.silent > 0 && repeat_due(now)) waiting_.push_back(action(Kind::kRepeatAnnounce));
+      return;
+    case Verdict::kCommit:
+      switch_.phase = Phase::kDecided;
+      waiting_.push_back(action(Kind::kCommit));
+      return;
+    case Verdict::kAbort:
+      FleetAction abort = action(Kind::kAbort);
+      abort.failures = std::move(switch_.failures);
+      abort.refused_by = std::move(switch_.refused_by);
+      waiting_.push_back(std::move(abort));
+      finish_switch();
+      return;
+  }
+}
+
+void Fleet::advance_applying(TimePoint now) {
+  if (switch_.awaited > 0 && now >= switch_.deadline) exclude_late(now);
+  if (switch_.awaited > 0) {
+    if (repeat_due(now)) waiting_.push_back(action(Kind::kRepeatCommit));
+    return;
+  }
+  FleetAction settled = action(Kind::kSettled);
+  settled.applied = switch_.applied;
+  settled.excluded = switch_.tally.excluded;
+  settled.elapsed = now - switch_.since;
+  waiting_.push_back(std::move(settled));
+  finish_switch();
+}
+
+TimePoint Fleet::step(TimePoint now, std::vector<FleetAction>& actions) {
+  exclude_expired(now);
+  if (switch_.phase == Phase::kPreparing) advance_preparing(now);
+  if (switch_.phase == Phase::kApplying) advance_applying(now);
+  while (!leavers_.empty() && now - leavers_.front().since >= limits::kRememberLeaver) leavers_.pop_front();
+
+  std::move(waiting_.begin(), waiting_.end(), std::back_inserter(actions));
+  waiting_.clear();
+
+  TimePoint next = lease_scan_at_;
+  if (switch_.phase == Phase::kPreparing) {
+    next = std::min({next, switch_.deadline, switch_.repeat_at, switch_.grace_until});
+  } else if (switch_.phase == Phase::kApplying) {
+    next = std::min({next, switch_.deadline, switch_.repeat_at});
+  }
+  return next;
+}
+
+const ExecutorIdentity* Fleet::identity(const Uuid& executor) const {
+  const auto member = members_.find(executor);
+  return member == members_.end() ? nullptr : &member->second.identity;
+}
+
+std::vector<ExecutorStatus> Fleet::status(Epoch committed, TimePoint /*now*/) const {
+  std::vector<ExecutorStatus> all;
+  all.reserve(members_.size() + leavers_.size());
+  for (const auto& [id, member] : members_) {
+    ExecutorStatus status{member.identity, member.state,         member.epoch,
+                          member.pins,     member.retired_bytes, member.detail};
+    if (deciding() && member.vote == Vote::kSilent) {
+      status.state = ExecutorState::kPreparing;
+      status.detail = "prepares epoch " + std::to_string(switch_.epoch);
+    } else if (member.failed_epoch != 0) {
+      status.state = ExecutorState::kFailed;
+    } else if (member.epoch == committed) {
+      status.state = ExecutorState::kLive;
+    } else if (member.epoch > 0) {
+      status.state = ExecutorState::kStale;
+      status.detail =
+          "runs epoch " + std::to_string(member.epoch) + ", the newest is " + std::to_string(committed);
+    }
+    all.push_back(std::move(status));
+  }
+  std::stable_sort(all.begin(), all.end(), [](const ExecutorStatus& a, const ExecutorStatus& b) {
+    return a.identity.name < b.identity.name;
+  });
+  for (const Leaver& leaver : leavers_) all.push_back(leaver.status);
+  return all;
+}
+
+}  // namespace moddev::daemon

@@ -1,0 +1,64 @@
+// The bounds that only the daemon knows. Each says what happens when it is reached.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+#include "protocol/limits.h"
+
+namespace moddev::daemon::limits {
+
+using namespace moddev::limits;  // so that `limits::` in the daemon means both
+
+/// Requests answered in one step before watcher and fleet get their turn again. The rest wait in the sockets.
+inline constexpr std::size_t kRequestsPerStep = 256;
+/// Refreshes waiting for their answer. One more is answered with kLimit and a retry-after.
+inline constexpr std::size_t kWaitingRefreshes = 256;
+/// A refresh that is not decided for so long is answered with kTimeout.
+inline constexpr auto kRefreshPatience = std::chrono::seconds(60);
+/// Events for the terminal that nobody has taken yet. The oldest are dropped and counted in a warning.
+inline constexpr std::size_t kWaitingEvents = 10'000;
+/// How often the journal is asked again after it refused a record; doubles from the first to the last.
+inline constexpr auto kJournalRetryFirst = std::chrono::milliseconds(250);
+inline constexpr auto kJournalRetryLast = std::chrono::seconds(8);
+/// "Who applied what" is written behind the hot path: so many records a step, and so many wait at most. The
+/// oldest are dropped beyond (the history then lacks them; nothing else depends on them).
+inline constexpr std::size_t kAppliedRecordsPerStep = 64;
+inline constexpr std::size_t kWaitingAppliedRecords = 20'000;
+/// How often one refused content is proposed again because the executors that refused it have gone. After
+/// that only a refresh or different bytes cause another try: an executor that dies while loading, and is
+/// started again by a supervisor, must not die for ever.
+inline constexpr unsigned kRefusedRetries = 3;
+/// Such a retry waits for so long after the last join, so that a fleet that comes back together votes
+/// together.
+inline constexpr auto kRefusedRetryDelay = std::chrono::seconds(1);
+/// How far back `GetModule(name, version)` looks for a version, in epochs that touched the module.
+inline constexpr std::size_t kVersionSearchEpochs = 1'000;
+/// Names listed in the answer to a request for an unknown module.
+inline constexpr std::size_t kCandidatesShown = 8;
+/// Executors that left, died or were fenced, and are still shown in `status`; the oldest are forgotten first.
+inline constexpr std::size_t kRememberedLeavers = 256;
+inline constexpr auto kRememberLeaver = std::chrono::minutes(2);
+
+/// Whole messages that may wait for one slow peer: replies (each up to limits::kChunkBytes), events,
+/// requests. Beyond it ZeroMQ drops for that peer only; it repairs the loss by asking again.
+inline constexpr int kReplyQueue = 64;
+inline constexpr int kEventQueue = 256;
+inline constexpr int kRequestQueue = 256;
+/// Connections waiting to be accepted.
+inline constexpr int kListenBacklog = 1'024;
+inline constexpr auto kHandshakePatience = std::chrono::milliseconds(3'000);
+/// ZeroMQ's own pings: only to notice peers that vanished without closing.
+inline constexpr auto kPingInterval = std::chrono::milliseconds(5'000);
+inline constexpr auto kPingPatience = std::chrono::milliseconds(15'000);
+/// How long closing the sockets waits for the last messages to leave.
+inline constexpr auto kLinger = std::chrono::milliseconds(200);
+/// Endpoints of one daemon.
+inline constexpr std::size_t kEndpoints = 16;
+/// Frames smaller than this are copied into ZeroMQ's message; larger ones are lent to it.
+inline constexpr std::size_t kCopyFrameBytes = 4'096;
+
+/// Messages waiting in one direction of an in-process link; more are dropped, as on a real link.
+inline constexpr std::size_t kInProcessQueue = 1'024;
+
+}  // namespace moddev::daemon::limits

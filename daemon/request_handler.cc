@@ -1,0 +1,198 @@
+#include "daemon/request_handler.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "daemon/limits.h"
+
+namespace moddev::daemon {
+namespace {
+
+using MaybeReply = std::optional<ReplyBody>;
+
+ErrorReply refusal(const Error& error) {
+  return {error.code, error.message, 0};
+}
+
+/// Names that contain what was asked for, for a person who typed a part.
+std::string candidates(const Manifest& manifest, const std::string& part) {
+  std::string text;
+  std::size_t shown = 0;
+  for (const auto& [name, entry] : manifest.modules) {
+    if (part.empty() || name.find(part) == std::string::npos) continue;
+    if (shown++ == limits::kCandidatesShown) return text + ", ...";
+    text += (text.empty() ? " Did you mean " : ", ") + name;
+  }
+  return text.empty() ? text : text + "?";
+}
+
+class Answer {
+ public:
+  Answer(Serving& serving, TimePoint now, WallTime wall) : s_(serving), now_(now), wall_(wall) {}
+
+  MaybeReply operator()(const HelloRequest&) const {
+    HelloReply reply;
+    reply.daemon = s_.journal.id();
+    reply.events_endpoint = s_.events_endpoint;
+    reply.heartbeat_ms = std::chrono::milliseconds(limits::kHeartbeatInterval).count();
+    reply.lease_ms = std::chrono::milliseconds(limits::kLease).count();
+    reply.epoch = s_.journal.head();
+    reply.committed_epoch = s_.journal.committed().epoch;
+    reply.pid = s_.pid;
+    reply.directory = s_.directory;
+    reply.software = s_.software;
+    return reply;
+  }
+
+  MaybeReply operator()(const JoinRequest& request) {
+    JoinRequest join = request;
+    if (join.repo != s_.journal.id().repo) join.epoch = 0;  // another history's numbers
+    if (!s_.fleet.join(join, s_.journal.committed().epoch, now_)) {
+      return ErrorReply{
+          ErrorCode::kLimit,
+          "The fleet is full: " + std::to_string(limits::kExecutors) +
+              " executors (kExecutors) are members already. Stop some, then this one joins by itself.",
+          std::chrono::milliseconds(limits::kLease).count()};
+    }
+    return snapshot();
+  }
+
+  MaybeReply operator()(const SnapshotRequest&) const { return snapshot(); }
+
+  MaybeReply operator()(const ManifestRequest& request) const {
+    if (request.epoch == s_.journal.committed().epoch) {
+      return ManifestReply{s_.journal.id(), s_.journal.committed()};
+    }
+    if (request.epoch == 0) return ManifestReply{s_.journal.id(), Manifest{}};
+    auto record = s_.journal.epoch(request.epoch);
+    if (!record) return refusal(record.error());
+    return ManifestReply{s_.journal.id(), std::move(record->manifest)};
+  }
+
+  MaybeReply operator()(const BlobRequest& request) const {
+    if (request.length > limits::kChunkBytes) {
+      return ErrorReply{ErrorCode::kInvalidArgument,
+                        "A piece of " + std::to_string(request.length) + " bytes was asked for; at most " +
+                            std::to_string(limits::kChunkBytes) + " (kChunkBytes) are given at once.",
+                        0};
+    }
+    const auto total = s_.blobs.size(request.digest);
+    if (!total) return refusal(total.error());
+    if (request.offset > *total) {
+      return ErrorReply{ErrorCode::kInvalidArgument,
+                        "A piece from byte " + std::to_string(request.offset) + " was asked for, but " +
+                            request.digest.to_string() + " has " + std::to_string(*total) + " bytes.",
+                        0};
+    }
+    auto bytes = s_.blobs.read_range(request.digest, request.offset, request.length);
+    if (!bytes) return refusal(bytes.error());
+    return BlobReply{request.digest, request.offset, *total, share(std::move(*bytes))};
+  }
+
+  MaybeReply operator()(const ModuleRequest& request) const {
+    const Manifest& committed = s_.journal.committed();
+    const ModuleEntry* entry = committed.find(request.name);
+    if (entry != nullptr && (request.version == 0 || request.version == entry->version)) {
+      return module_reply(request, committed.epoch, *entry);
+    }
+    if (request.version == 0) {
+      return ErrorReply{ErrorCode::kNotFound,
+                        "There is no module '" + request.name + "' in epoch " +
+                            std::to_string(committed.epoch) + "." + candidates(committed, request.name),
+                        0};
+    }
+    return old_version(request);
+  }
+
+  MaybeReply operator()(const AliveRequest& request) {
+    AliveReply reply;
+    reply.member = s_.fleet.alive(request, now_);
+    reply.daemon = s_.journal.id();
+    reply.epoch = s_.journal.head();
+    reply.committed_epoch = s_.journal.committed().epoch;
+    return reply;
+  }
+
+  MaybeReply operator()(const AckRequest& request) {
+    if (!s_.fleet.ack(request, now_)) {
+      return ErrorReply{
+          ErrorCode::kNotFound,
+          "Executor " + request.executor.to_string() + " is no member of the fleet: join again.", 0};
+    }
+    // A commit is needed for this to be true, so a stranger to the history cannot write into it.
+    if (request.phase == AckPhase::kApplied && request.epoch <= s_.journal.committed().epoch) {
+      if (s_.applied.size() >= limits::kWaitingAppliedRecords) s_.applied.pop_front();
+      s_.applied.push_back({request.epoch, *s_.fleet.identity(request.executor), wall_, request.elapsed_us});
+    }
+    return OkReply{};
+  }
+
+  MaybeReply operator()(const LeaveRequest& request) {
+    s_.fleet.leave(request.executor, now_);
+    return OkReply{};
+  }
+
+  MaybeReply operator()(const RefreshRequest&) const { return std::nullopt; }
+
+  MaybeReply operator()(const StatusRequest&) const {
+    StatusReply reply;
+    reply.daemon = s_.journal.id();
+    reply.endpoint = s_.endpoint;
+    reply.pid = s_.pid;
+    reply.directory = s_.directory;
+    reply.backend = s_.backend;
+    reply.epoch = s_.journal.head();
+    reply.committed_epoch = s_.journal.committed().epoch;
+    reply.modules.reserve(s_.journal.committed().modules.size());
+    for (const auto& [name, entry] : s_.journal.committed().modules) reply.modules.push_back(entry);
+    reply.executors = s_.fleet.status(reply.committed_epoch, now_);
+    return reply;
+  }
+
+ private:
+  SnapshotReply snapshot() const {
+    return SnapshotReply{s_.journal.id(), s_.seq, s_.journal.committed(), s_.pending};
+  }
+
+  MaybeReply module_reply(const ModuleRequest& request, Epoch epoch, const ModuleEntry& entry) const {
+    ModuleReply reply;
+    reply.daemon = s_.journal.id();
+    reply.epoch = epoch;
+    reply.module = entry;
+    reply.latest = request.have == entry.version && request.repo == reply.daemon.repo;
+    if (reply.latest || entry.size > limits::kChunkBytes) return reply;
+    auto bytes = s_.blobs.read_range(entry.digest, 0, entry.size);
+    if (!bytes) return refusal(bytes.error().with_context("Module '" + entry.name + "'"));
+    reply.bytes = share(std::move(*bytes));
+    return reply;
+  }
+
+  MaybeReply old_version(const ModuleRequest& request) const {
+    auto history = s_.journal.history(request.name, limits::kVersionSearchEpochs);
+    if (!history) return refusal(history.error());
+    for (const EpochRecord& record : *history) {
+      for (const ModuleChange& change : record.changes) {
+        if (change.module.name == request.name && change.module.version == request.version) {
+          return module_reply(request, record.epoch, change.module);
+        }
+      }
+    }
+    return ErrorReply{ErrorCode::kNotFound,
+                      "Version " + std::to_string(request.version) + " of module '" + request.name +
+                          "' was never published or is no longer kept.",
+                      0};
+  }
+
+  Serving& s_;
+  TimePoint now_;
+  WallTime wall_;
+};
+
+}  // namespace
+
+std::optional<ReplyBody> answer(const RequestBody& request, Serving& serving, TimePoint now, WallTime wall) {
+  return std::visit(Answer(serving, now, wall), request);
+}
+
+}  // namespace moddev::daemon

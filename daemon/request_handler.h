@@ -1,0 +1,40 @@
+// What is answered to each request. Dispatch over values: no sockets, no waiting. It changes nothing but the
+// fleet's membership and the list of what was applied; refreshes, which are answered later, are the daemon's.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "daemon/fleet.h"
+#include "daemon/journal.h"
+#include "protocol/blob_store.h"
+#include "protocol/messages.h"
+
+namespace moddev::daemon {
+
+/// What the answers are made of. The references must outlive the handler.
+struct Serving {
+  Journal& journal;
+  BlobStore& blobs;
+  Fleet& fleet;
+  std::string directory;
+  std::string software;
+  std::int64_t pid = 0;
+  std::string endpoint;
+  std::string events_endpoint;
+  std::string backend;
+  /// The seq of the last event that was sent.
+  std::uint64_t seq = 0;
+  /// The announcement that is being prepared, without inline bytes.
+  std::optional<AnnounceEvent> pending;
+  /// To be written to the journal when there is time; at most limits::kWaitingAppliedRecords.
+  std::deque<AppliedRecord> applied;
+};
+
+/// The answer, or nothing for a refresh.
+[[nodiscard]] std::optional<ReplyBody> answer(const RequestBody& request, Serving& serving, TimePoint now,
+                                              WallTime wall);
+
+}  // namespace moddev::daemon
