@@ -151,13 +151,10 @@ void Fleet::take_failed(Member& member, const AckRequest& ack, TimePoint now) {
     if (member.awaited) {
       member.awaited = false;
       --switch_.awaited;
-      ++switch_.tally.excluded;
     }
     member.late_ready = false;
-    if (member.vote == Vote::kPrepared && switch_.phase == Phase::kDecided) {
-      member.vote = Vote::kNone;
-      ++switch_.tally.excluded;
-    }
+    if (member.vote == Vote::kPrepared) switch_.lost.insert(member.identity.id);
+    member.vote = Vote::kNone;
     report_unusable(member, ack);
     return;
   }
@@ -196,6 +193,7 @@ void Fleet::take_applied(Member& member, Epoch epoch) {
     member.awaited = false;
     --switch_.awaited;
     ++switch_.applied;
+    switch_.lost.erase(member.identity.id);
   }
 }
 
@@ -230,6 +228,7 @@ void Fleet::withdraw(Member& member, bool goodbye) {
   if (deciding() && member.vote == Vote::kPrepared) --switch_.tally.prepared;
   // A refusal that was given stays given, whatever becomes of who gave it.
   if (counted) ++(goodbye ? switch_.tally.left : switch_.tally.excluded);
+  if (counted && !goodbye) switch_.lost.insert(member.identity.id);
   member.awaited = false;
   member.late_ready = false;
   member.vote = Vote::kNone;
@@ -340,7 +339,7 @@ void Fleet::advance_applying(TimePoint now) {
   }
   FleetAction settled = action(Kind::kSettled);
   settled.applied = switch_.applied;
-  settled.excluded = switch_.tally.excluded;
+  settled.excluded = switch_.lost.size();
   settled.elapsed = now - switch_.since;
   waiting_.push_back(std::move(settled));
   finish_switch();

@@ -15,8 +15,8 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "daemon/policy.h"
@@ -139,6 +139,8 @@ class Fleet {
     std::uint64_t applied = 0;
     std::vector<ExecutorFailure> failures;
     std::vector<Uuid> refused_by;
+    /// Excluded or failed in this switch, and not back on the epoch since.
+    std::set<Uuid> lost;
   };
   using Members = std::map<Uuid, Member>;
 

@@ -1,0 +1,8 @@
+moddev_add_test(service_unit_test
+  SOURCES
+    unit/service/endpoint_test.cc
+    unit/service/fleet_model_test.cc
+    unit/service/fleet_test.cc
+    unit/service/policy_test.cc
+  LIBRARIES moddev_daemon
+  LABELS unit asan)
