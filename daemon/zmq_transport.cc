@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <utility>
@@ -39,20 +40,26 @@ SharedBytes bytes_of(const zmq::message_t& message) {
 /// How a peer came, which decides what it is told of where the events are.
 enum class Origin : std::uint8_t { kIpc, kTcp };
 
-/// The peer's address as ZeroMQ tells it: "ip" over tcp, ":uid:gid:pid" over ipc (libzmq, stream_engine).
 struct PeerAddress {
   Origin origin = Origin::kTcp;
   std::optional<uid_t> uid;
 };
 
+/// The address as ZeroMQ tells it: a numeric IP address over tcp, "localhost:UID:GID:PID" over ipc (seen with
+/// libzmq 4.3.4, whose stream engine appends the SO_PEERCRED of a PF_UNIX peer). Anything else counts as tcp.
 PeerAddress parse_peer_address(const char* text) {
-  PeerAddress address;
-  if (text == nullptr || text[0] != ':') return address;
-  address.origin = Origin::kIpc;
-  uid_t uid = 0;
-  const auto [end, error] = std::from_chars(text + 1, text + std::strlen(text), uid);
-  if (error == std::errc{} && *end == ':') address.uid = uid;
-  return address;
+  std::string_view rest = text == nullptr ? "" : text;
+  if (rest.starts_with("localhost")) rest.remove_prefix(std::strlen("localhost"));
+  std::array<std::uint32_t, 3> numbers{};
+  for (std::uint32_t& number : numbers) {
+    if (!rest.starts_with(':')) return {};
+    rest.remove_prefix(1);
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    if (error != std::errc{}) return {};
+    rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
+  }
+  if (!rest.empty()) return {};
+  return {Origin::kIpc, static_cast<uid_t>(numbers[0])};
 }
 
 void set_common_options(zmq::socket_t& socket) {

@@ -1,0 +1,67 @@
+#include "tests/support/service/fake_transport.h"
+
+#include <utility>
+
+namespace moddev::daemon::testing {
+namespace {
+
+class FakeLink final : public Link {
+ public:
+  FakeLink(std::shared_ptr<FakeTransport::Exchange> exchange, std::uint64_t number)
+      : exchange_(std::move(exchange)), number_(number) {
+    exchange_->clients[number_];
+  }
+  ~FakeLink() override { exchange_->clients.erase(number_); }
+
+  void send(const Request& request) override {
+    exchange_->requests.push_back({Peer{{share(std::to_string(number_))}}, request});
+  }
+  void subscribe(const std::string& /*endpoint*/) override { exchange_->clients[number_].subscribed = true; }
+  void reset() override { exchange_->clients[number_] = {}; }
+  std::optional<LinkInput> receive() override {
+    auto& inbox = exchange_->clients[number_].inbox;
+    if (inbox.empty()) return std::nullopt;
+    LinkInput input = std::move(inbox.front());
+    inbox.pop_front();
+    return input;
+  }
+  [[nodiscard]] std::vector<int> descriptors() const override { return {}; }
+
+ private:
+  std::shared_ptr<FakeTransport::Exchange> exchange_;
+  std::uint64_t number_;
+};
+
+}  // namespace
+
+FakeTransport::FakeTransport() : exchange_(std::make_shared<Exchange>()) {}
+FakeTransport::~FakeTransport() = default;
+
+std::unique_ptr<Link> FakeTransport::connect() {
+  return std::make_unique<FakeLink>(exchange_, exchange_->next++);
+}
+
+std::optional<IncomingRequest> FakeTransport::receive() {
+  if (exchange_->requests.empty()) return std::nullopt;
+  IncomingRequest request = std::move(exchange_->requests.front());
+  exchange_->requests.pop_front();
+  return request;
+}
+
+bool FakeTransport::pending() {
+  return !exchange_->requests.empty();
+}
+
+void FakeTransport::reply(const Peer& peer, const Reply& reply) {
+  const auto client = exchange_->clients.find(std::stoull(std::string(as_text(*peer.envelope.at(0)))));
+  if (client != exchange_->clients.end()) client->second.inbox.emplace_back(reply);
+}
+
+void FakeTransport::publish(const Event& event) {
+  published_.push_back(event);
+  for (auto& [number, client] : exchange_->clients) {
+    if (client.subscribed) client.inbox.emplace_back(event);
+  }
+}
+
+}  // namespace moddev::daemon::testing
