@@ -79,10 +79,10 @@ std::string describe(const FleetAction& failed) {
 }  // namespace
 
 struct Daemon::State {
-  State(DaemonOptions daemon_options, watcher::Watcher& directory_watcher, BlobStore& blob_store,
-        Journal& its_journal, Transport& its_transport)
+  State(DaemonOptions daemon_options, ChangeFeed& change_feed, BlobStore& blob_store, Journal& its_journal,
+        Transport& its_transport)
       : options(std::move(daemon_options)),
-        watcher(directory_watcher),
+        changes(change_feed),
         blobs(blob_store),
         journal(its_journal),
         transport(its_transport),
@@ -96,7 +96,7 @@ struct Daemon::State {
                 options.pid,
                 transport.endpoint(),
                 transport.events_endpoint(),
-                watcher.backend(),
+                changes.backend(),
                 0,
                 std::nullopt,
                 {}} {
@@ -133,7 +133,7 @@ struct Daemon::State {
   void journal_refused(std::string_view what, const Error& error);
 
   DaemonOptions options;
-  watcher::Watcher& watcher;
+  ChangeFeed& changes;
   BlobStore& blobs;
   Journal& journal;
   Transport& transport;
@@ -172,7 +172,11 @@ struct Daemon::State {
 
 Daemon::Daemon(DaemonOptions options, watcher::Watcher& watcher, BlobStore& blobs, Journal& journal,
                Transport& transport)
-    : state_(std::make_unique<State>(std::move(options), watcher, blobs, journal, transport)) {}
+    : feed_(std::make_unique<WatcherFeed>(watcher)),
+      state_(std::make_unique<State>(std::move(options), *feed_, blobs, journal, transport)) {}
+Daemon::Daemon(DaemonOptions options, ChangeFeed& changes, BlobStore& blobs, Journal& journal,
+               Transport& transport)
+    : state_(std::make_unique<State>(std::move(options), changes, blobs, journal, transport)) {}
 Daemon::~Daemon() = default;
 
 TimePoint Daemon::step(TimePoint now, WallTime wall) {
@@ -206,7 +210,7 @@ std::vector<DaemonEvent> Daemon::take_events() {
 }
 
 std::vector<int> Daemon::descriptors() const {
-  std::vector<int> all = state_->watcher.descriptors();
+  std::vector<int> all = state_->changes.descriptors();
   const std::vector<int> more = state_->transport.descriptors();
   all.insert(all.end(), more.begin(), more.end());
   return all;
@@ -225,8 +229,8 @@ void Daemon::State::remember_refusal_of_former_run() {
 }
 
 TimePoint Daemon::State::take_in_changes(TimePoint now) {
-  const TimePoint next = watcher.step(now);
-  watcher::Output output = watcher.take_output();
+  const TimePoint next = changes.step(now);
+  watcher::Output output = changes.take_output();
   for (const watcher::Batch& batch : output.batches) {
     Catalog::Outcome outcome = catalog.apply(batch);
     if (outcome.changed || !scanned) ++revision;
@@ -342,7 +346,7 @@ void Daemon::State::take_refresh(IncomingRequest request, TimePoint now) {
     ++revision;
   }
   refreshes.push_back(
-      {std::move(request.peer), request.request.id, watcher.request_sync(), now, std::nullopt});
+      {std::move(request.peer), request.request.id, changes.request_sync(), now, std::nullopt});
   again = true;
 }
 

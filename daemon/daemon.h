@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/catalog.h"
+#include "daemon/change_feed.h"
 #include "daemon/fleet.h"
 #include "daemon/journal.h"
 #include "daemon/transport.h"
@@ -67,6 +68,9 @@ class Daemon {
   /// The references must outlive the daemon.
   Daemon(DaemonOptions options, watcher::Watcher& watcher, BlobStore& blobs, Journal& journal,
          Transport& transport);
+  /// The same with changes from elsewhere.
+  Daemon(DaemonOptions options, ChangeFeed& changes, BlobStore& blobs, Journal& journal,
+         Transport& transport);
   ~Daemon();
 
   /// Does what is due, returns when to call again at the latest; earlier when a descriptor is readable.
@@ -76,6 +80,7 @@ class Daemon {
 
  private:
   struct State;
+  std::unique_ptr<ChangeFeed> feed_;  // when made of a watcher
   std::unique_ptr<State> state_;
 };
 

@@ -1,8 +1,9 @@
 moddev_add_test(service_unit_test
   SOURCES
+    unit/service/daemon_test.cc
     unit/service/endpoint_test.cc
     unit/service/fleet_model_test.cc
     unit/service/fleet_test.cc
     unit/service/policy_test.cc
-  LIBRARIES moddev_daemon
+  LIBRARIES moddev_support_service
   LABELS unit asan)

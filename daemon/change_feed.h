@@ -1,0 +1,38 @@
+// What the daemon asks of whoever tells it what changed: the watcher, or a test's script.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "protocol/clock.h"
+#include "watcher/watcher.h"
+
+namespace moddev::daemon {
+
+/// The part of watcher::Watcher that the daemon uses, with the same promises.
+class ChangeFeed {
+ public:
+  virtual ~ChangeFeed() = default;
+  virtual TimePoint step(TimePoint now) = 0;
+  [[nodiscard]] virtual watcher::Output take_output() = 0;
+  [[nodiscard]] virtual std::uint64_t request_sync() = 0;
+  [[nodiscard]] virtual std::vector<int> descriptors() const = 0;
+  [[nodiscard]] virtual std::string backend() const = 0;
+};
+
+/// The watcher as a feed. The watcher must outlive it.
+class WatcherFeed final : public ChangeFeed {
+ public:
+  explicit WatcherFeed(watcher::Watcher& watcher) : watcher_(watcher) {}
+  TimePoint step(TimePoint now) override { return watcher_.step(now); }
+  [[nodiscard]] watcher::Output take_output() override { return watcher_.take_output(); }
+  [[nodiscard]] std::uint64_t request_sync() override { return watcher_.request_sync(); }
+  [[nodiscard]] std::vector<int> descriptors() const override { return watcher_.descriptors(); }
+  [[nodiscard]] std::string backend() const override { return watcher_.backend(); }
+
+ private:
+  watcher::Watcher& watcher_;
+};
+
+}  // namespace moddev::daemon

@@ -1,0 +1,42 @@
+// Changes by script: a directory that is a map, told to the daemon as the watcher would.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "daemon/change_feed.h"
+#include "protocol/blob_store.h"
+
+namespace moddev::daemon::testing {
+
+class ScriptedFeed final : public ChangeFeed {
+ public:
+  /// The directory holds exactly `wanted` (path to bytes): one batch with what differs from before.
+  void write(BlobStore& blobs, const std::map<std::string, std::string>& wanted, TimePoint now);
+  /// The directory holds `wanted`, and nobody is told before restart().
+  void change_unseen(BlobStore& blobs, const std::map<std::string, std::string>& wanted);
+  /// As after a new start of the daemon: one batch with everything that is there.
+  void restart(TimePoint now);
+
+  TimePoint step(TimePoint) override { return kNever; }
+  watcher::Output take_output() override;
+  std::uint64_t request_sync() override {
+    waiting_.push_back(++last_sync_);
+    return last_sync_;
+  }
+  [[nodiscard]] std::vector<int> descriptors() const override { return {}; }
+  [[nodiscard]] std::string backend() const override { return "scripted"; }
+
+  std::map<std::string, std::string> content;
+  /// Syncs are not completed as long as this is set.
+  bool hold_syncs = false;
+  /// What the next take_output() gives, besides completed syncs.
+  watcher::Output output;
+
+ private:
+  std::vector<std::uint64_t> waiting_;
+  std::uint64_t last_sync_ = 0;
+};
+
+}  // namespace moddev::daemon::testing
