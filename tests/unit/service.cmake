@@ -5,5 +5,12 @@ moddev_add_test(service_unit_test
     unit/service/fleet_model_test.cc
     unit/service/fleet_test.cc
     unit/service/policy_test.cc
+    unit/service/socket_loop_test.cc
   LIBRARIES moddev_support_service
   LABELS unit asan)
+
+moddev_add_test(service_loop_test
+  SOURCES
+    unit/service/event_loop_test.cc
+  LIBRARIES moddev_support_service
+  LABELS unit asan tsan)

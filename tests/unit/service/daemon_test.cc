@@ -225,8 +225,8 @@ TEST_F(DaemonTest, BytesInsideAnAnnouncementAreBounded) {
     content["m" + std::to_string(i)] = std::string(limits::kInlineModuleBytes - 1, char('a' + i));
   write(content);
   std::size_t total = 0;
-  for (const auto& blob : std::get<AnnounceEvent>(sent().at(0).body).inline_blobs)
-    total += blob.bytes->size();
+  const auto first = std::get<AnnounceEvent>(sent().at(0).body);
+  for (const auto& blob : first.inline_blobs) total += blob.bytes->size();
   EXPECT_LE(total, limits::kInlineAnnouncementBytes);
   EXPECT_GT(total, limits::kInlineAnnouncementBytes / 2);
 
