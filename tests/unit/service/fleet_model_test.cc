@@ -32,6 +32,7 @@ struct Executor {
   Uuid id;
   bool dead = false;
   TimePoint stopped_until{};
+  TimePoint stuck_until{};  // lives and says so, but prepares and applies nothing
   Epoch runs = 0;
   std::set<Epoch> prepared;
   std::set<Epoch> refused;
@@ -82,6 +83,7 @@ class Model {
     for (Executor& e : executors_) {
       if (chance(4)) e.dead = true;
       if (chance(6)) e.stopped_until = now_ + milliseconds(pick(100, 9000));
+      if (chance(2)) e.stuck_until = now_ + seconds(pick(1, 60));
     }
   }
 
@@ -111,10 +113,15 @@ class Model {
 
   void on_event(std::size_t n, Kind event, Epoch epoch) {
     Executor& e = executors_[n];
+    if (now_ < e.stuck_until) return;
     if (event == Kind::kRepeatAnnounce && epoch > e.runs) {
       if (!e.prepared.contains(epoch) && !e.refused.contains(epoch))
         (!healed_ && chance(5) ? e.refused : e.prepared).insert(epoch);
       ack(n, epoch, e.refused.contains(epoch) ? AckPhase::kFailed : AckPhase::kPrepared);
+      if (!healed_ && chance(2)) {  // changes its mind
+        e.refused.insert(epoch);
+        ack(n, epoch, AckPhase::kFailed);
+      }
     }
     if (event == Kind::kRepeatCommit && !e.refused.contains(epoch)) {
       ASSERT_GE(epoch, 1U);
@@ -261,6 +268,7 @@ class Model {
     healed_ = true;
     for (Executor& e : executors_) {
       e.stopped_until = now_;
+      e.stuck_until = now_;
       e.refused.clear();
     }
     const TimePoint end = now_ + seconds(20);
