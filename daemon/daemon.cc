@@ -275,7 +275,8 @@ void Daemon::State::propose(TimePoint now, WallTime wall) {
     return;
   }
   if (Status recorded = journal.record_epoch(*record); !recorded) {
-    if (proposing.failed(now)) journal_refused("Nothing is published", recorded.error());
+    if (proposing.failed(now))
+      journal_refused("Nothing is published until the next try succeeds", recorded.error());
     return;
   }
   proposing.succeeded();
@@ -406,7 +407,8 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
 void Daemon::State::commit(TimePoint now, WallTime wall) {
   if (Status recorded = journal.record_commit(current.epoch, wall); !recorded) {
     if (committing.failed(now)) {
-      journal_refused("Epoch " + std::to_string(current.epoch) + " is ready everywhere and does not go live",
+      journal_refused("Epoch " + std::to_string(current.epoch) +
+                          " is ready everywhere and goes live only when a later try succeeds",
                       recorded.error());
     }
     return;
@@ -494,9 +496,11 @@ void Daemon::State::tell(DaemonEvent event) {
 }
 
 void Daemon::State::journal_refused(std::string_view what, const Error& error) {
-  tell(WarningEvent{"journal_failed",
-                    std::string(what) + ", because the journal cannot be written: " + error.message +
-                        " It is tried again by itself; free some space if the disk is full."});
+  std::string message(what);
+  message += ", because the journal cannot be written: " + error.message;
+  if (!message.ends_with('.')) message += '.';
+  message += " Free some space if the disk is full.";
+  tell(WarningEvent{"journal_failed", std::move(message)});
 }
 
 }  // namespace moddev::daemon
