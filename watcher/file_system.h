@@ -1,7 +1,6 @@
 // The FileSystem seam: everything that the watcher asks of the disk. The real one is posix_file_system; the
 // fake of the simulation has writers, torn files and leases of its own. Paths are relative to the watched
-// directory, with '/';
-// "" is the directory itself.
+// directory, with '/'; "" is the directory itself; a path that starts with '/' is absolute.
 #pragma once
 
 #include <cstdint>
@@ -67,6 +66,9 @@ class FileSystem {
   /// Does not follow the last symlink.
   virtual Result<FileStat> lstat(const std::string& path) = 0;
   virtual Result<std::vector<DirectoryEntry>> list(const std::string& path) = 0;
+  /// Opens a regular file; never waits, and does not follow a symlink at the end. Errors: kNotFound;
+  /// kConflict when it is no regular file (lstat() tells what it is); kUnavailable when a writer holds it
+  /// exclusively; kPermission, kIo.
   virtual Result<std::unique_ptr<OpenFile>> open(const std::string& path) = 0;
   /// Where a symlink chain ends: relative when inside the watched directory, else absolute.
   virtual Result<std::string> resolve(const std::string& path) = 0;
@@ -76,6 +78,12 @@ class FileSystem {
   /// Whether the directory's file system reports other machines' writes to us at all (not NFS, FUSE,
   /// virtiofs, 9p ...).
   [[nodiscard]] virtual bool events_are_reliable() = 0;
+  /// The time stamp that a file written now would get, in ns since the Unix epoch; 0 when that is not known
+  /// (the clock of another machine).
+  [[nodiscard]] virtual std::int64_t stamp_now() = 0;
+  /// Why take_lease() said kUnsupported for `path`, as the end of a sentence: "'nfs' does not tell about
+  /// writers".
+  [[nodiscard]] virtual std::string why_no_lease(const std::string& path) = 0;
 };
 
 }  // namespace moddev::watcher

@@ -1,4 +1,155 @@
 #include "watcher/watcher.h"
 
-#include "watcher/event_source.h"
-#include "watcher/file_system.h"
+#include <algorithm>
+
+#include "watcher/watcher_state.h"
+
+namespace moddev::watcher {
+
+Watcher::Watcher(WatcherOptions options, FileSystem& file_system, EventSource& events, BlobStore& blobs)
+    : state_(std::make_unique<State>(std::move(options), file_system, events, blobs)) {}
+Watcher::~Watcher() = default;
+
+TimePoint Watcher::step(TimePoint now) {
+  State& s = *state_;
+  s.now = now;
+  s.bytes_left = limits::kStepBytes;
+  s.looks_left = limits::kLooksPerStep;
+  s.directories_left = limits::kDirectoriesPerStep;
+  if (!s.started) s.start();
+  for (int round = 0; round < limits::kRoundsPerStep; ++round) {
+    const bool heard = s.read_events();
+    // What came while we worked is taken in before anything goes out; the first quiet round ends the step.
+    if (round > 0 && !heard) break;
+    s.run_timers();
+    s.check_links();
+    s.progress_syncs();
+    s.scan();
+    s.look();
+    if (s.finished.empty() && s.syncs.empty()) break;
+  }
+  s.progress_builds();
+  s.progress_syncs();
+  s.hand_out();
+  return s.next_deadline();
+}
+
+Output Watcher::take_output() {
+  return std::exchange(state_->output, Output{});
+}
+
+std::uint64_t Watcher::request_sync() {
+  Sync sync;
+  sync.id = state_->next_sync++;
+  state_->syncs.push_back(sync);
+  return sync.id;
+}
+
+std::uint64_t Watcher::begin_build(TimePoint now) {
+  State& s = *state_;
+  if (s.builds.size() >= limits::kBuildBarriers) {
+    s.builds.erase(s.builds.begin());
+    s.warn("build-barriers", "more than " + std::to_string(limits::kBuildBarriers) +
+                                 " builds run at once; the oldest barrier was released");
+  }
+  const std::uint64_t id = s.next_build++;
+  s.builds[id] = now + limits::kBuildBarrierLimit;
+  return id;
+}
+
+void Watcher::renew_build(std::uint64_t id, TimePoint now) {
+  const auto found = state_->builds.find(id);
+  if (found != state_->builds.end()) found->second = now + limits::kBuildBarrierLimit;
+}
+
+void Watcher::end_build(std::uint64_t id, bool success) {
+  State& s = *state_;
+  const auto found = s.builds.find(id);
+  if (found == s.builds.end()) return;
+  // The barrier stays until everything that the build left on disk is proven.
+  found->second = kNever;
+  Sync sync;
+  sync.id = id;
+  sync.ends_build = success;
+  s.syncs.push_back(sync);
+}
+
+bool Watcher::idle() const {
+  const State& s = *state_;
+  return s.initial_handed_out && !s.has_work() && s.pending.empty() && s.finished.empty() &&
+         s.syncs.empty() && s.builds.empty();
+}
+
+std::vector<int> Watcher::descriptors() const {
+  return state_->events.descriptors();
+}
+std::string Watcher::backend() const {
+  return state_->events.name();
+}
+
+void Watcher::State::start() {
+  started = true;
+  polling = events.next_poll() != kNever;
+  finished_since = now;
+  queue_scan("", true);
+}
+
+void Watcher::State::run_timers() {
+  if (root_gone) {
+    if (now >= root_retry_at) look_for_root();
+    return;
+  }
+  if (now >= overflow_rescan_at) {
+    overflow_rescan_at = kNever;
+    queue_scan("", true);
+  }
+  if (now >= slow_rescan_at) {
+    slow_rescan_at = kNever;  // planned anew when the scan is done
+    queue_scan("", true);
+  }
+  if (now >= unwatched_poll_at) {
+    unwatched_poll_at = now + limits::kUnwatchedPoll;
+    for (const std::string& path : unwatched) queue_scan(path, false);
+  }
+  if (now < next_due) return;
+  next_due = kNever;
+  for (auto& [path, state] : pending) {
+    if (state.due <= now) {
+      if (state.stage == Stage::kMissing) state.certain = true;
+      make_ready(path, state);
+    } else {
+      next_due = std::min(next_due, state.due);
+    }
+  }
+}
+
+bool Watcher::State::has_work() const {
+  if (root_gone) return false;
+  return !ready.empty() || !scans.empty() || snapshotter.busy() || links_dirty;
+}
+
+TimePoint Watcher::State::next_deadline() {
+  if (has_work()) return now;
+  TimePoint next = std::min({root_retry_at, events.next_poll(), hold_deadline()});
+  for (const auto& [id, until] : builds) next = std::min(next, until);
+  for (const Sync& sync : syncs) next = std::min(next, sync.stage == Sync::Stage::kNew ? now : sync.deadline);
+  if (root_gone) return next;
+  return std::min({next, next_due, overflow_rescan_at, slow_rescan_at, unwatched_poll_at});
+}
+
+void Watcher::State::warn(std::string code, std::string message) {
+  output.warnings.push_back({std::move(code), std::move(message)});
+}
+
+void Watcher::State::warn_once(const std::string& key, std::string code, std::string message) {
+  if (warned.insert(key).second) warn(std::move(code), std::move(message));
+}
+
+void Watcher::State::reject(const std::string& path, std::string reason) {
+  std::string& told = rejected[path];
+  if (told == reason) return;
+  told = reason;
+  output.rejections.push_back({path, std::move(reason)});
+}
+
+}  // namespace moddev::watcher

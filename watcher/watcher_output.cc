@@ -1,0 +1,177 @@
+// What goes out, and when: whole builds together, barriers, syncs.
+#include <algorithm>
+
+#include "watcher/watcher_state.h"
+
+namespace moddev::watcher {
+
+bool Watcher::State::holds(const Pending& state) const {
+  switch (state.stage) {
+    case Stage::kReady:
+      return true;
+    case Stage::kQuiet:
+    case Stage::kWriting:
+    case Stage::kUnsure:
+    case Stage::kEmpty:
+      return !state.late;
+    case Stage::kTorn:
+      return !state.late && !state.reported_torn;
+    case Stage::kMissing:
+    case Stage::kFailed:
+      return false;
+  }
+  return false;
+}
+
+TimePoint Watcher::State::hold_deadline() {
+  if (!builds.empty() || (finished.empty() && initial_handed_out)) return kNever;
+  bool only_resaves = true;
+  bool holding = false;
+  for (const auto& [path, state] : pending) {
+    if (!holds(state)) continue;
+    holding = true;
+    only_resaves = only_resaves && finished.contains(path);
+  }
+  if (!holding) return now;
+  return finished_since + (only_resaves ? Duration(limits::kBurstLimit) : Duration(limits::kHoldLimit));
+}
+
+void Watcher::State::hand_out() {
+  if (!builds.empty()) return;
+  if (!initial_handed_out && has_work()) {
+    finished_since = now;
+    return;
+  }
+  if (finished.empty() && initial_handed_out) return;
+  if (!scans.empty() && !root_gone && now - finished_since < limits::kHoldLimit) return;
+  if (now < hold_deadline()) return;
+  // Those that were waited for in vain hold nothing back until they are done.
+  std::string named;
+  std::size_t count = 0;
+  for (auto& [path, state] : pending) {
+    if (!holds(state)) continue;
+    if (state.stage == Stage::kReady) {
+      if (finished.contains(path)) continue;
+      return;  // our own work: it is done in the next steps
+    }
+    state.late = true;
+    if (++count <= limits::kPathsNamed) named += (named.empty() ? "'" : ", '") + path + "'";
+  }
+  if (count > 0) {
+    if (count > limits::kPathsNamed) named += " and " + std::to_string(count - limits::kPathsNamed) + " more";
+    warn("still-written",
+         named + (count == 1 ? " is" : " are") + " still being written after " +
+             std::to_string(
+                 std::chrono::duration_cast<std::chrono::milliseconds>(now - finished_since).count()) +
+             " ms; what else changed is published without waiting longer");
+  }
+  flush();
+}
+
+void Watcher::State::flush() {
+  Batch batch;
+  batch.changes.reserve(finished.size());
+  for (auto& [path, change] : finished) {
+    if (change.removed) {
+      tree.remove_file(path);
+      const std::string_view parent = Tree::split(path).first;
+      const Tree::Directory* directory = tree.directory(parent);
+      if (directory != nullptr && directory->gone && directory->files.empty()) tree.remove_directory(parent);
+    } else if (KnownFile* known = tree.find(path)) {
+      known->given = change.digest;
+    }
+    batch.changes.push_back(std::move(change));
+  }
+  finished.clear();
+  initial_handed_out = true;
+  output.batches.push_back(std::move(batch));
+}
+
+void Watcher::State::progress_builds() {
+  for (auto build = builds.begin(); build != builds.end();) {
+    if (build->second > now) {
+      ++build;
+      continue;
+    }
+    warn("build-abandoned", "a build that holds changes back gave no sign of life for " +
+                                std::to_string(std::chrono::seconds(limits::kBuildBarrierLimit).count()) +
+                                " s; what it finished so far is published now");
+    build = builds.erase(build);
+  }
+}
+
+void Watcher::State::progress_syncs() {
+  for (auto sync = syncs.begin(); sync != syncs.end();) {
+    progress_sync(*sync);
+    if (sync->stage == Sync::Stage::kSettling && now >= sync->deadline && finish_sync(*sync)) {
+      sync = syncs.erase(sync);
+    } else {
+      ++sync;
+    }
+  }
+}
+
+void Watcher::State::progress_sync(Sync& sync) {
+  using Step = Sync::Stage;
+  if (sync.stage == Step::kNew) {
+    sync.cookie = std::string(".moddev-cookie-") + (sync.ends_build ? "b" : "s") + std::to_string(sync.id);
+    Status created =
+        root_gone ? Status(Error{ErrorCode::kNotFound, "", 0}) : files.create_cookie(sync.cookie);
+    if (!created && created.error().code == ErrorCode::kAlreadyExists) {  // left by a daemon that was killed
+      (void)files.remove_cookie(sync.cookie);
+      created = files.create_cookie(sync.cookie);
+    }
+    sync.deadline = now + limits::kCookiePatience;
+    sync.stage = created ? Step::kCookie : Step::kScanning;
+    if (!created) queue_scan("", true);
+  }
+  if (sync.stage == Step::kCookie && (now >= sync.deadline || root_gone)) {
+    (void)files.remove_cookie(sync.cookie);
+    sync.stage = Step::kScanning;
+    queue_scan("", true);
+  }
+  if (sync.stage == Step::kScanning) {
+    sync.deadline = kNever;
+    if (!root_gone && !scans.empty()) return;
+    sync.stage = Step::kSettling;
+    sync.serial = next_serial;
+    sync.deadline = now + limits::kSyncWriterPatience;
+  }
+  if (sync.stage != Step::kSettling) return;
+  bool waiting = false;
+  bool working = false;
+  for (const auto& [path, state] : pending) {
+    if (state.serial >= sync.serial) continue;
+    working = working || (state.stage == Stage::kReady && !root_gone);
+    waiting = waiting || holds(state) || state.stage == Stage::kMissing;
+  }
+  if (working && now >= sync.deadline) sync.deadline = now + limits::kSyncWriterPatience;
+  if (!sync.ends_build && !builds.empty()) {
+    sync.deadline = kNever;  // what a build changed goes out when it ends
+  } else if (!waiting || root_gone) {
+    sync.deadline = now;
+  } else if (sync.deadline == kNever) {
+    sync.deadline = now + limits::kSyncWriterPatience;
+  }
+}
+
+bool Watcher::State::finish_sync(const Sync& sync) {
+  if (sync.ends_build) {
+    if (builds.erase(sync.id) == 0) return true;  // released meanwhile
+    if (*sync.ends_build) {
+      finished.merge(parked);
+      parked.clear();
+    } else {
+      for (auto& [path, change] : finished) parked[path] = std::move(change);
+      finished.clear();
+    }
+    if (builds.empty() && !finished.empty()) flush();
+    return true;
+  }
+  if (!builds.empty()) return false;
+  if (!finished.empty() || !initial_handed_out) flush();
+  output.synced.push_back(sync.id);
+  return true;
+}
+
+}  // namespace moddev::watcher

@@ -1,0 +1,274 @@
+// Files: look, judge, and keep what is finished or wait for what may bring it further.
+#include <algorithm>
+
+#include "watcher/watcher_state.h"
+
+namespace moddev::watcher {
+namespace {
+
+Duration doubled(Duration pause, Duration first, Duration last) {
+  return pause == Duration::zero() ? first : std::min(2 * pause, last);
+}
+
+}  // namespace
+
+void Watcher::State::look() {
+  while (!root_gone && looks_left > 0 && bytes_left > 0) {
+    if (!snapshotter.busy()) {
+      if (ready.empty()) return;
+      const std::string path = std::move(ready.front());
+      ready.pop_front();
+      --looks_left;
+      const auto found = pending.find(path);
+      if (found == pending.end()) continue;
+      found->second.queued = false;
+      if (found->second.stage != Stage::kReady) continue;  // it vanished or is to be quiet first
+      begin_look(path);
+      if (!snapshotter.busy()) continue;
+    }
+    const auto complete = snapshotter.advance(bytes_left);
+    if (!complete) {
+      begin_failed(snapshotter.path(), complete.error());
+    } else if (*complete) {
+      conclude();
+    }
+  }
+}
+
+void Watcher::State::begin_look(const std::string& path) {
+  const Status begun = snapshotter.begin(path, path, pending[path].mode);
+  if (!begun) {
+    begin_failed(path, begun.error());
+  } else if (!link_target.empty()) {
+    forget_link(path);  // it is a plain file now
+  }
+}
+
+void Watcher::State::begin_failed(const std::string& path, const Error& error) {
+  const auto found = pending.find(path);
+  if (found == pending.end()) return;
+  Pending& state = found->second;
+  switch (error.code) {
+    case ErrorCode::kNotFound:
+      vanished(path);
+      break;
+    case ErrorCode::kConflict:
+      look_behind_name(path);
+      break;
+    case ErrorCode::kUnavailable:
+      state.pause = doubled(state.pause, limits::kWriterRetryFirst, limits::kWriterRetryLast);
+      wait(state, Stage::kWriting, state.pause);
+      break;
+    case ErrorCode::kPermission:  // a change of mode is an event
+    case ErrorCode::kLimit:
+      reject(path, error.message);
+      settle(path);
+      break;
+    default:
+      reject(path, error.message);
+      failed(path);
+  }
+}
+
+void Watcher::State::look_behind_name(const std::string& path) {
+  auto stat = files.lstat(path);
+  if (!stat) {
+    if (stat.error().code == ErrorCode::kNotFound) return vanished(path);
+    reject(path, stat.error().message);
+    return failed(path);
+  }
+  if (stat->type != FileType::kSymlink) {
+    if (tree.find(path) != nullptr) removed(path);
+    settle(path);
+    if (stat->type == FileType::kDirectory && !rules.ignored(path, true)) queue_scan(path, true);
+    return;
+  }
+  auto target = files.resolve(path);
+  if (!target) {
+    if (target.error().code == ErrorCode::kNotFound) return vanished(path);
+    reject(path, target.error().message);
+    return settle(path);
+  }
+  auto behind = files.stat(path);
+  if (!behind) return vanished(path);
+  const bool outside = target->starts_with('/');
+  if (outside && !options.follow_outside) {
+    reject(
+        path,
+        "the symlink leads to '" + *target +
+            "', outside of the watched directory; allow that with follow_outside = true, or copy the file");
+    return settle(path);
+  }
+  if (behind->type != FileType::kRegular) {
+    if (behind->type == FileType::kDirectory) {
+      links_dirty = true;  // files may be reached through it
+      if (outside)
+        reject(path, "the symlink leads to the directory '" + *target +
+                         "', and only symlinks to files are followed outside");
+    }
+    if (tree.find(path) != nullptr) removed(path);
+    return settle(path);
+  }
+  set_link(path, *target);
+  const Status begun = snapshotter.begin(path, *target, pending[path].mode);
+  if (begun) return;
+  if (begun.error().code == ErrorCode::kConflict) return vanished(path);  // replaced at this moment
+  begin_failed(path, begun.error());
+}
+
+void Watcher::State::conclude() {
+  const std::string path = snapshotter.path();
+  const auto found = pending.find(path);
+  if (found == pending.end()) return snapshotter.cancel();
+  Pending& state = found->second;
+  const std::optional<Error> store_error = snapshotter.store_error();
+  const Look look = snapshotter.take_look();
+  if (may_copy(look.lease) && store_error) {
+    warn_once("store-failed", "store-failed",
+              "'" + path + "' is finished but its content could not be kept: " + store_error->message +
+                  "; it is tried again, and nothing newer is published until then");
+    return failed(path);
+  }
+  const bool empty_for_long = state.empty_since != kNever && now - state.empty_since >= limits::kEmptyQuiet;
+  switch (judge(look, {state.earlier, empty_for_long})) {
+    case Verdict::kFinished:
+      return keep_finished(path, look);
+    case Verdict::kWriting: {
+      const bool without_events = polling || unwatched.contains(std::string(Tree::split(path).first));
+      state.pause =
+          without_events
+              ? doubled(state.pause, limits::kPollingWriterRetryFirst, limits::kPollingWriterRetryLast)
+              : doubled(state.pause, limits::kWriterRetryFirst, limits::kWriterRetryLast);
+      wait(state, Stage::kWriting, state.pause);
+      break;
+    }
+    case Verdict::kRestless:
+      if (++state.tries <= limits::kRestlessRetries) {
+        make_ready(path, state);
+      } else {
+        wait(state, Stage::kQuiet, limits::kRestlessPause);
+      }
+      break;
+    case Verdict::kEmpty:
+      if (state.empty_since == kNever) state.empty_since = now;
+      wait(state, Stage::kEmpty, limits::kEmptyQuiet - (now - state.empty_since));
+      break;
+    case Verdict::kTorn:
+      if (state.tries++ > 0 || rejected.contains(path)) {
+        reject(path, look.incomplete);
+        state.reported_torn = true;
+      }
+      // From now on an event or a rescan that finds other times must bring it back.
+      if (state.tries > limits::kTornRetries) return settle(path);
+      state.pause = state.pause == Duration::zero() ? Duration(limits::kTornGrace) : 2 * state.pause;
+      wait(state, Stage::kTorn, state.pause);
+      break;
+    case Verdict::kLookAgain: {
+      const std::string why = files.why_no_lease(path);
+      warn_once(
+          "no-lease " + why, "no-lease",
+          "'" + path + "' cannot be proven finished by the kernel: " + why +
+              ". Instead its content must stay the same for " +
+              std::to_string(to_us(limits::kFallbackQuiet) / 1000) +
+              " ms: changes come later, and a writer that pauses for longer can be caught in the middle");
+      state.earlier = EarlierLook{look.digest, look.before};
+      wait(state, Stage::kUnsure, limits::kFallbackQuiet);
+      break;
+    }
+  }
+  snapshotter.cancel();  // the copy is worth nothing
+}
+
+void Watcher::State::keep_finished(const std::string& path, const Look& look) {
+  KnownFile* known = tree.add_file(path);
+  if (known == nullptr) {  // its directory went meanwhile
+    snapshotter.cancel();
+    return settle(path);
+  }
+  const bool rewritten = known->digest != look.digest || !same_file(known->stat, look.after, false);
+  const auto told = finished.find(path);
+  const bool to_tell = rewritten && known->given != look.digest;
+  if (to_tell && (told == finished.end() || told->second.digest != look.digest)) {
+    if (Status kept = snapshotter.commit(); !kept) {
+      snapshotter.cancel();
+      warn_once("store-failed", "store-failed",
+                "'" + path + "' is finished but its content could not be kept: " + kept.error().message +
+                    "; it is tried again, and nothing newer is published until then");
+      return failed(path);
+    }
+    warned.erase("store-failed");
+  }
+  snapshotter.cancel();
+  const std::int64_t stamp = files.stamp_now();
+  const std::int64_t newest = std::max(look.after.mtime_ns, look.after.ctime_ns);
+  const bool confirmed = !rewritten && now - known->proven_at >= limits::kStampGranularity;
+  known->fresh = !confirmed && (stamp == 0 || stamp - newest < Duration(limits::kStampGranularity).count());
+  known->stat = look.after;
+  known->digest = look.digest;
+  rejected.erase(path);
+  if (rewritten) {
+    known->proven_at = now;
+    parked.erase(path);
+    if (to_tell) {
+      if (finished.empty() && initial_handed_out) finished_since = now;
+      FileChange change;
+      change.path = path;
+      const auto link = link_target.find(path);
+      change.real_path = link == link_target.end() ? path : link->second;
+      change.digest = look.digest;
+      change.size = look.after.size;
+      change.noticed_at = pending[path].noticed_at;
+      finished[path] = std::move(change);
+    } else {
+      finished.erase(path);  // back to what is known outside
+    }
+  }
+  settle(path);
+}
+
+void Watcher::State::vanished(const std::string& path) {
+  Pending& state = pending[path];
+  if (state.certain) return removed(path);
+  if (tree.find(path) == nullptr && !rejected.contains(path)) {
+    forget_link(path);
+    finished.erase(path);
+    return settle(path);
+  }
+  wait(state, Stage::kMissing, limits::kRemovalGrace);
+}
+
+void Watcher::State::removed(const std::string& path) {
+  const TimePoint noticed = pending[path].noticed_at;
+  forget_link(path);
+  rejected.erase(path);
+  parked.erase(path);
+  KnownFile* known = tree.find(path);
+  if (known != nullptr && !known->given.is_zero()) {
+    if (finished.empty() && initial_handed_out) finished_since = now;
+    FileChange change;
+    change.path = path;
+    change.real_path = path;
+    change.removed = true;
+    change.noticed_at = noticed;
+    finished[path] = std::move(change);
+    known->digest = Digest{};
+  } else {
+    finished.erase(path);
+    tree.remove_file(path);
+  }
+  settle(path);
+}
+
+void Watcher::State::failed(const std::string& path) {
+  Pending& state = pending[path];
+  state.pause = doubled(state.pause, limits::kFailureRetryFirst, limits::kFailureRetryLast);
+  wait(state, Stage::kFailed, state.pause);
+}
+
+void Watcher::State::settle(const std::string& path) {
+  const auto found = pending.find(path);
+  // Events that came during the look ask for another one.
+  if (found != pending.end() && !found->second.queued) pending.erase(found);
+}
+
+}  // namespace moddev::watcher
