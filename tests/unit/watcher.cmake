@@ -1,5 +1,12 @@
+# "asan": everything that does not depend on time. The core is single-threaded: nothing here is for TSan.
 moddev_add_test(watcher_unit_test
   SOURCES
     unit/watcher/watcher_test.cc
+  LIBRARIES moddev_support_watcher
+  LABELS unit asan)
+
+moddev_add_test(watcher_real_test
+  SOURCES
+    unit/watcher/real_watcher_test.cc
   LIBRARIES moddev_support_watcher
   LABELS unit asan)
