@@ -1,0 +1,230 @@
+#include "protocol/codec.h"
+#include "protocol/codec_values.h"
+
+namespace moddev {
+namespace {
+
+using codec::Document;
+using codec::Reader;
+using codec::Writer;
+
+constexpr std::size_t kEnvelopePairs = 3;
+constexpr std::size_t kDaemonPairs = 2;
+
+void begin(Writer& out, std::uint64_t id, std::string_view type, std::size_t body_pairs) {
+  out.map(kEnvelopePairs + body_pairs);
+  out.key("v").number(limits::kProtocolVersion);
+  out.key("id").number(id);
+  out.key("type").text(type);
+}
+
+struct ReplyWriter {
+  Writer& out;
+  std::uint64_t id;
+
+  void operator()(const HelloReply& r) const {
+    begin(out, id, "hello", kDaemonPairs + 8);
+    codec::write(out, r.daemon);
+    out.key("events_endpoint").text(r.events_endpoint);
+    out.key("heartbeat_ms").signed_number(r.heartbeat_ms);
+    out.key("lease_ms").signed_number(r.lease_ms);
+    out.key("epoch").number(r.epoch);
+    out.key("committed_epoch").number(r.committed_epoch);
+    out.key("pid").signed_number(r.pid);
+    out.key("directory").text(r.directory);
+    out.key("software").text(r.software);
+  }
+  void operator()(const SnapshotReply& r) const {
+    begin(out, id, "snapshot", kDaemonPairs + 2 + (r.pending ? 1 : 0));
+    codec::write(out, r.daemon);
+    out.key("seq").number(r.seq);
+    codec::write(out.key("committed"), r.committed);
+    if (r.pending) codec::write(out.key("pending"), *r.pending);
+  }
+  void operator()(const ManifestReply& r) const {
+    begin(out, id, "manifest", kDaemonPairs + 1);
+    codec::write(out, r.daemon);
+    codec::write(out.key("manifest"), r.manifest);
+  }
+  void operator()(const BlobReply& r) const {
+    begin(out, id, "blob", 3);
+    out.key("digest").binary(r.digest.bytes);
+    out.key("offset").number(r.offset);
+    out.key("total").number(r.total);
+  }
+  void operator()(const ModuleReply& r) const {
+    begin(out, id, "module", kDaemonPairs + 3);
+    codec::write(out, r.daemon);
+    out.key("latest").boolean(r.latest);
+    out.key("epoch").number(r.epoch);
+    codec::write(out.key("module"), r.module);
+  }
+  void operator()(const AliveReply& r) const {
+    begin(out, id, "alive", kDaemonPairs + 3);
+    codec::write(out, r.daemon);
+    out.key("member").boolean(r.member);
+    out.key("epoch").number(r.epoch);
+    out.key("committed_epoch").number(r.committed_epoch);
+  }
+  void operator()(const RefreshReply& r) const {
+    begin(out, id, "refresh", 2);
+    out.key("epoch").number(r.epoch);
+    out.key("committed_epoch").number(r.committed_epoch);
+  }
+  void operator()(const StatusReply& r) const {
+    begin(out, id, "status", kDaemonPairs + 8);
+    codec::write(out, r.daemon);
+    out.key("endpoint").text(r.endpoint);
+    out.key("pid").signed_number(r.pid);
+    out.key("directory").text(r.directory);
+    out.key("backend").text(r.backend);
+    out.key("epoch").number(r.epoch);
+    out.key("committed_epoch").number(r.committed_epoch);
+    out.key("modules").array(r.modules.size());
+    for (const auto& module : r.modules) codec::write(out, module);
+    out.key("executors").array(r.executors.size());
+    for (const auto& executor : r.executors) {
+      out.map(6);
+      codec::write(out.key("identity"), executor.identity);
+      out.key("state").text(to_string(executor.state));
+      out.key("epoch").number(executor.epoch);
+      codec::write(out.key("pins"), executor.pins);
+      out.key("retired_bytes").number(executor.retired_bytes);
+      out.key("detail").text(executor.detail);
+    }
+  }
+  void operator()(const OkReply&) const { begin(out, id, "ok", 0); }
+  void operator()(const ErrorReply& r) const {
+    begin(out, id, "error", 3);
+    out.key("code").text(to_string(r.code));
+    out.key("message").text(r.message);
+    out.key("retry_after_ms").signed_number(r.retry_after_ms);
+  }
+};
+
+/// The payload frame of a reply that has one, else null.
+SharedBytes payload_of(const ReplyBody& body) {
+  if (const auto* blob = std::get_if<BlobReply>(&body)) return blob->bytes;
+  if (const auto* module = std::get_if<ModuleReply>(&body)) return module->bytes;
+  return nullptr;
+}
+
+HelloReply read_hello(const Reader& map) {
+  HelloReply reply;
+  reply.daemon = codec::read_daemon(map);
+  reply.events_endpoint = map.at("events_endpoint").text();
+  reply.heartbeat_ms = map.at("heartbeat_ms").signed_number();
+  reply.lease_ms = map.at("lease_ms").signed_number();
+  reply.epoch = map.at("epoch").number();
+  reply.committed_epoch = map.at("committed_epoch").number();
+  reply.pid = map.at("pid").signed_number();
+  reply.directory = map.at("directory").text();
+  reply.software = map.at("software").text();
+  return reply;
+}
+
+StatusReply read_status(const Reader& map) {
+  StatusReply reply;
+  reply.daemon = codec::read_daemon(map);
+  reply.endpoint = map.at("endpoint").text();
+  reply.pid = map.at("pid").signed_number();
+  reply.directory = map.at("directory").text();
+  reply.backend = map.at("backend").text();
+  reply.epoch = map.at("epoch").number();
+  reply.committed_epoch = map.at("committed_epoch").number();
+  for (const auto& item : map.at("modules").items(limits::kModulesPerManifest)) {
+    reply.modules.push_back(codec::read_module(item));
+  }
+  for (const auto& item : map.at("executors").items(limits::kExecutors)) {
+    ExecutorStatus executor;
+    executor.identity = codec::read_identity(item.at("identity"));
+    executor.state = codec::read_state(item.at("state"));
+    executor.epoch = item.at("epoch").number();
+    executor.pins = codec::read_pins(item.at("pins"));
+    executor.retired_bytes = item.at("retired_bytes").number();
+    executor.detail = item.at("detail").text();
+    reply.executors.push_back(std::move(executor));
+  }
+  return reply;
+}
+
+SnapshotReply read_snapshot(const Reader& map) {
+  SnapshotReply reply;
+  reply.daemon = codec::read_daemon(map);
+  reply.seq = map.at("seq").number();
+  reply.committed = codec::read_manifest(map.at("committed"));
+  if (const Reader pending = map.at("pending", true); pending.present())
+    reply.pending = codec::read_announce(pending);
+  return reply;
+}
+
+ErrorReply read_error(const Reader& map) {
+  ErrorReply reply;
+  // A code of a newer daemon is still an error.
+  reply.code = error_code_from_string(map.at("code").text()).value_or(ErrorCode::kInternal);
+  reply.message = map.at("message").text();
+  reply.retry_after_ms = map.at("retry_after_ms").signed_number();
+  return reply;
+}
+
+std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, SharedBytes payload) {
+  if (type == "hello") return read_hello(map);
+  if (type == "snapshot") return read_snapshot(map);
+  if (type == "manifest")
+    return ManifestReply{codec::read_daemon(map), codec::read_manifest(map.at("manifest"))};
+  if (type == "blob") {
+    return BlobReply{map.at("digest").digest(), map.at("offset").number(), map.at("total").number(),
+                     std::move(payload)};
+  }
+  if (type == "module") {
+    return ModuleReply{codec::read_daemon(map), map.at("latest").boolean(), map.at("epoch").number(),
+                       codec::read_module(map.at("module")), std::move(payload)};
+  }
+  if (type == "alive") {
+    return AliveReply{codec::read_daemon(map), map.at("member").boolean(), map.at("epoch").number(),
+                      map.at("committed_epoch").number()};
+  }
+  if (type == "refresh") return RefreshReply{map.at("epoch").number(), map.at("committed_epoch").number()};
+  if (type == "status") return read_status(map);
+  if (type == "ok") return OkReply{};
+  if (type == "error") return read_error(map);
+  return std::nullopt;
+}
+
+}  // namespace
+
+Frames encode(const Reply& reply) {
+  Writer out;
+  std::visit(ReplyWriter{out, reply.id}, reply.body);
+  Frames frames{share(out.take())};
+  if (SharedBytes payload = payload_of(reply.body)) frames.push_back(std::move(payload));
+  return frames;
+}
+
+Result<Reply> decode_reply(const Frames& frames) {
+  if (frames.empty() || frames.size() > 2) {
+    return Error{ErrorCode::kCorrupt, "a reply of " + std::to_string(frames.size()) + " frames", 0};
+  }
+  auto document = Document::parse(*frames[0]);
+  if (!document) return document.error();
+  Reader::Problem problem;
+  const Reader map = document->root(problem);
+  const std::uint64_t version = map.at("v").number();
+  if (!problem.error && version != limits::kProtocolVersion) {
+    return Error{ErrorCode::kUnsupported,
+                 "the daemon speaks version " + std::to_string(version) +
+                     " of the protocol, this client speaks version " +
+                     std::to_string(limits::kProtocolVersion) + "; update the older of the two",
+                 0};
+  }
+  Reply reply;
+  reply.id = map.at("id").number();
+  const std::string type = map.at("type").text(64);
+  if (problem.error) return *problem.error;
+  auto body = read_body(type, map, frames.size() > 1 ? frames[1] : nullptr);
+  if (!body) return Error{ErrorCode::kUnsupported, "there is no reply of type '" + type + "'", 0};
+  reply.body = std::move(*body);
+  return codec::finish(problem, std::move(reply));
+}
+
+}  // namespace moddev

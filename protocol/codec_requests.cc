@@ -1,0 +1,170 @@
+#include "protocol/codec.h"
+#include "protocol/codec_values.h"
+
+namespace moddev {
+namespace {
+
+using codec::Document;
+using codec::Reader;
+using codec::Writer;
+
+/// How many pairs stand before those of the body: v, id, type.
+constexpr std::size_t kEnvelopePairs = 3;
+
+void begin(Writer& out, std::uint64_t id, std::string_view type, std::size_t body_pairs) {
+  out.map(kEnvelopePairs + body_pairs);
+  out.key("v").number(limits::kProtocolVersion);
+  out.key("id").number(id);
+  out.key("type").text(type);
+}
+
+struct RequestWriter {
+  Writer& out;
+  std::uint64_t id;
+
+  void operator()(const HelloRequest& r) const {
+    begin(out, id, "hello", 1);
+    out.key("software").text(r.software);
+  }
+  void operator()(const JoinRequest& r) const {
+    begin(out, id, "join", 3);
+    codec::write(out.key("executor"), r.executor);
+    out.key("repo").binary(r.repo.bytes);
+    out.key("epoch").number(r.epoch);
+  }
+  void operator()(const SnapshotRequest&) const { begin(out, id, "snapshot", 0); }
+  void operator()(const ManifestRequest& r) const {
+    begin(out, id, "manifest", 1);
+    out.key("epoch").number(r.epoch);
+  }
+  void operator()(const BlobRequest& r) const {
+    begin(out, id, "blob", 3);
+    out.key("digest").binary(r.digest.bytes);
+    out.key("offset").number(r.offset);
+    out.key("length").number(r.length);
+  }
+  void operator()(const ModuleRequest& r) const {
+    begin(out, id, "module", 4);
+    out.key("name").text(r.name);
+    out.key("have").number(r.have);
+    out.key("repo").binary(r.repo.bytes);
+    out.key("version").number(r.version);
+  }
+  void operator()(const AliveRequest& r) const {
+    begin(out, id, "alive", 5);
+    out.key("executor").binary(r.executor.bytes);
+    out.key("state").text(to_string(r.state));
+    out.key("epoch").number(r.epoch);
+    codec::write(out.key("pins"), r.pins);
+    out.key("retired_bytes").number(r.retired_bytes);
+  }
+  void operator()(const AckRequest& r) const {
+    begin(out, id, "ack", 5);
+    out.key("executor").binary(r.executor.bytes);
+    out.key("epoch").number(r.epoch);
+    out.key("phase").text(to_string(r.phase));
+    out.key("failures").array(r.failures.size());
+    for (const auto& failure : r.failures) {
+      out.map(2);
+      out.key("module").text(failure.module);
+      out.key("error").text(failure.error);
+    }
+    out.key("elapsed_us").signed_number(r.elapsed_us);
+  }
+  void operator()(const LeaveRequest& r) const {
+    begin(out, id, "leave", 1);
+    out.key("executor").binary(r.executor.bytes);
+  }
+  void operator()(const RefreshRequest&) const { begin(out, id, "refresh", 0); }
+  void operator()(const StatusRequest&) const { begin(out, id, "status", 0); }
+};
+
+AckRequest read_ack(const Reader& map) {
+  AckRequest ack;
+  ack.executor = map.at("executor").uuid();
+  ack.epoch = map.at("epoch").number();
+  const Reader phase = map.at("phase");
+  if (const auto known = ack_phase_from_string(phase.text())) {
+    ack.phase = *known;
+  } else {
+    phase.fail(ErrorCode::kCorrupt, "is no phase");
+  }
+  for (const auto& item : map.at("failures").items(limits::kFailuresPerEpoch)) {
+    ack.failures.push_back({item.at("module").text(limits::kModuleNameBytes), item.at("error").text()});
+  }
+  ack.elapsed_us = map.at("elapsed_us").signed_number();
+  return ack;
+}
+
+std::optional<RequestBody> read_body(std::string_view type, const Reader& map) {
+  if (type == "hello") return HelloRequest{map.at("software").text()};
+  if (type == "join") {
+    return JoinRequest{codec::read_identity(map.at("executor")), map.at("repo").uuid(),
+                       map.at("epoch").number()};
+  }
+  if (type == "snapshot") return SnapshotRequest{};
+  if (type == "manifest") return ManifestRequest{map.at("epoch").number()};
+  if (type == "blob") {
+    return BlobRequest{map.at("digest").digest(), map.at("offset").number(), map.at("length").number()};
+  }
+  if (type == "module") {
+    // A client that has nothing need not say in which repo, nor ask for a particular version.
+    const Reader repo = map.at("repo", true);
+    return ModuleRequest{map.at("name").text(limits::kModuleNameBytes), map.at("have", true).number(),
+                         repo.present() ? repo.uuid() : Uuid{}, map.at("version", true).number()};
+  }
+  if (type == "alive") {
+    return AliveRequest{map.at("executor").uuid(), codec::read_state(map.at("state")),
+                        map.at("epoch").number(), codec::read_pins(map.at("pins")),
+                        map.at("retired_bytes", true).number()};
+  }
+  if (type == "ack") return read_ack(map);
+  if (type == "leave") return LeaveRequest{map.at("executor").uuid()};
+  if (type == "refresh") return RefreshRequest{};
+  if (type == "status") return StatusRequest{};
+  return std::nullopt;
+}
+
+}  // namespace
+
+Frames encode(const Request& request) {
+  Writer out;
+  std::visit(RequestWriter{out, request.id}, request.body);
+  return {share(out.take())};
+}
+
+Result<Request> decode_request(const Frames& frames) {
+  if (frames.size() != 1) {
+    return Error{ErrorCode::kCorrupt,
+                 "a request of " + std::to_string(frames.size()) + " frames instead of one", 0};
+  }
+  auto document = Document::parse(*frames[0]);
+  if (!document) return document.error();
+  Reader::Problem problem;
+  const Reader map = document->root(problem);
+  const std::uint64_t version = map.at("v").number();
+  if (!problem.error && version != limits::kProtocolVersion) {
+    return Error{ErrorCode::kUnsupported,
+                 "the request speaks version " + std::to_string(version) +
+                     " of the protocol, this daemon speaks version " +
+                     std::to_string(limits::kProtocolVersion) + "; update the older of the two",
+                 0};
+  }
+  Request request;
+  request.id = map.at("id").number();
+  const std::string type = map.at("type").text(64);
+  if (problem.error) return *problem.error;
+  auto body = read_body(type, map);
+  if (!body) return Error{ErrorCode::kUnsupported, "there is no request of type '" + type + "'", 0};
+  request.body = std::move(*body);
+  return codec::finish(problem, std::move(request));
+}
+
+std::uint64_t request_id_of(std::span<const std::byte> header) {
+  auto document = Document::parse(header);
+  if (!document) return 0;
+  Reader::Problem problem;
+  return document->root(problem).at("id", true).number();
+}
+
+}  // namespace moddev
