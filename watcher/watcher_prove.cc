@@ -1,5 +1,6 @@
 // Files: look, judge, and keep what is finished or wait for what may bring it further.
 #include <algorithm>
+#include <cerrno>
 
 #include "watcher/watcher_state.h"
 
@@ -85,7 +86,9 @@ void Watcher::State::look_behind_name(const std::string& path) {
   }
   auto target = files.resolve(path);
   if (!target) {
-    if (target.error().code == ErrorCode::kNotFound) return vanished(path);
+    // A link that leads in circles leads nowhere.
+    if (target.error().code == ErrorCode::kNotFound || target.error().sys_errno == ELOOP)
+      return vanished(path);
     reject(path, target.error().message);
     return settle(path);
   }

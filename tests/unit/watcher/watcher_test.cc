@@ -454,6 +454,18 @@ TEST(Watcher, SymlinksAreFollowedAndMayBeRetargeted) {
   EXPECT_EQ(world.listener.holds["alias.txt"], "three");
 }
 
+TEST(Watcher, ASymlinkThatCameToLeadInCirclesIsNoFileAnyMore) {
+  World world;
+  world.files.write("b.txt", "x");
+  world.files.symlink("b.txt", "a.txt");
+  world.run();
+  EXPECT_THAT(world.listener.holds, SizeIs(2));
+  world.files.remove("b.txt");
+  world.files.symlink("a.txt", "b.txt");
+  world.run(seconds(1));
+  EXPECT_THAT(world.listener.holds, IsEmpty());
+}
+
 TEST(Watcher, ASymlinkToAnIgnoredDirectoryIsWatchedThere) {
   World world;
   world.files.make_directory("CMakeFiles");
