@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <span>
+
 #include "protocol/codec.h"
 #include "protocol/codec_values.h"
 
@@ -36,12 +39,13 @@ struct EventWriter {
   void operator()(const AbortEvent& e) const {
     begin(out, event, "abort", 2);
     out.key("epoch").number(e.epoch);
-    out.key("failures").array(e.failures.size());
-    for (const auto& failure : e.failures) {
+    const std::size_t count = std::min(e.failures.size(), limits::kFailuresPerEpoch);
+    out.key("failures").array(count);
+    for (const auto& failure : std::span(e.failures).first(count)) {
       out.map(3);
-      out.key("executor").text(failure.executor);
-      out.key("module").text(failure.module);
-      out.key("error").text(failure.error);
+      out.key("executor").free_text(failure.executor, limits::kModuleNameBytes);
+      out.key("module").free_text(failure.module, limits::kModuleNameBytes);
+      out.key("error").free_text(failure.error, limits::kFailureTextBytes);
     }
   }
   void operator()(const HeartbeatEvent& e) const {

@@ -25,14 +25,14 @@ struct ReplyWriter {
   void operator()(const HelloReply& r) const {
     begin(out, id, "hello", kDaemonPairs + 8);
     codec::write(out, r.daemon);
-    out.key("events_endpoint").text(r.events_endpoint);
+    out.key("events_endpoint").free_text(r.events_endpoint);
     out.key("heartbeat_ms").signed_number(r.heartbeat_ms);
     out.key("lease_ms").signed_number(r.lease_ms);
     out.key("epoch").number(r.epoch);
     out.key("committed_epoch").number(r.committed_epoch);
     out.key("pid").signed_number(r.pid);
-    out.key("directory").text(r.directory);
-    out.key("software").text(r.software);
+    out.key("directory").free_text(r.directory);
+    out.key("software").free_text(r.software);
   }
   void operator()(const SnapshotReply& r) const {
     begin(out, id, "snapshot", kDaemonPairs + 2 + (r.pending ? 1 : 0));
@@ -74,10 +74,10 @@ struct ReplyWriter {
   void operator()(const StatusReply& r) const {
     begin(out, id, "status", kDaemonPairs + 8);
     codec::write(out, r.daemon);
-    out.key("endpoint").text(r.endpoint);
+    out.key("endpoint").free_text(r.endpoint);
     out.key("pid").signed_number(r.pid);
-    out.key("directory").text(r.directory);
-    out.key("backend").text(r.backend);
+    out.key("directory").free_text(r.directory);
+    out.key("backend").free_text(r.backend);
     out.key("epoch").number(r.epoch);
     out.key("committed_epoch").number(r.committed_epoch);
     out.key("modules").array(r.modules.size());
@@ -90,14 +90,14 @@ struct ReplyWriter {
       out.key("epoch").number(executor.epoch);
       codec::write(out.key("pins"), executor.pins);
       out.key("retired_bytes").number(executor.retired_bytes);
-      out.key("detail").text(executor.detail);
+      out.key("detail").free_text(executor.detail);
     }
   }
   void operator()(const OkReply&) const { begin(out, id, "ok", 0); }
   void operator()(const ErrorReply& r) const {
     begin(out, id, "error", 3);
     out.key("code").text(to_string(r.code));
-    out.key("message").text(r.message);
+    out.key("message").free_text(r.message);
     out.key("retry_after_ms").signed_number(r.retry_after_ms);
   }
 };
@@ -163,7 +163,9 @@ ErrorReply read_error(const Reader& map) {
   // A code of a newer daemon is still an error.
   reply.code = error_code_from_string(map.at("code").text()).value_or(ErrorCode::kInternal);
   reply.message = map.at("message").text();
-  reply.retry_after_ms = map.at("retry_after_ms").signed_number();
+  if (const Reader retry = map.at("retry_after_ms", true); retry.present()) {
+    reply.retry_after_ms = retry.signed_number();
+  }
   return reply;
 }
 
@@ -196,7 +198,16 @@ std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, Sha
 Frames encode(const Reply& reply) {
   Writer out;
   std::visit(ReplyWriter{out, reply.id}, reply.body);
-  Frames frames{share(out.take())};
+  Bytes header = out.take();
+  if (header.size() > limits::kHeaderBytes) {
+    return encode(
+        Reply{reply.id, ErrorReply{ErrorCode::kLimit,
+                                   "The answer would have a header of " + std::to_string(header.size()) +
+                                       " bytes; the limit is " + std::to_string(limits::kHeaderBytes) +
+                                       " (kHeaderBytes). Watch a smaller directory.",
+                                   0}});
+  }
+  Frames frames{share(std::move(header))};
   if (SharedBytes payload = payload_of(reply.body)) frames.push_back(std::move(payload));
   return frames;
 }
@@ -210,7 +221,9 @@ Result<Reply> decode_reply(const Frames& frames) {
   Reader::Problem problem;
   const Reader map = document->root(problem);
   const std::uint64_t version = map.at("v").number();
-  if (!problem.error && version != limits::kProtocolVersion) {
+  const std::string type = map.at("type").text(64);
+  // An error can be read in every version of the protocol: it is how versions meet.
+  if (!problem.error && version != limits::kProtocolVersion && type != "error") {
     return Error{ErrorCode::kUnsupported,
                  "the daemon speaks version " + std::to_string(version) +
                      " of the protocol, this client speaks version " +
@@ -219,7 +232,6 @@ Result<Reply> decode_reply(const Frames& frames) {
   }
   Reply reply;
   reply.id = map.at("id").number();
-  const std::string type = map.at("type").text(64);
   if (problem.error) return *problem.error;
   auto body = read_body(type, map, frames.size() > 1 ? frames[1] : nullptr);
   if (!body) return Error{ErrorCode::kUnsupported, "there is no reply of type '" + type + "'", 0};

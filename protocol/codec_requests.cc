@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <span>
+
 #include "protocol/codec.h"
 #include "protocol/codec_values.h"
 
@@ -24,7 +27,7 @@ struct RequestWriter {
 
   void operator()(const HelloRequest& r) const {
     begin(out, id, "hello", 1);
-    out.key("software").text(r.software);
+    out.key("software").free_text(r.software);
   }
   void operator()(const JoinRequest& r) const {
     begin(out, id, "join", 3);
@@ -63,11 +66,12 @@ struct RequestWriter {
     out.key("executor").binary(r.executor.bytes);
     out.key("epoch").number(r.epoch);
     out.key("phase").text(to_string(r.phase));
-    out.key("failures").array(r.failures.size());
-    for (const auto& failure : r.failures) {
+    const std::size_t count = std::min(r.failures.size(), limits::kFailuresPerEpoch);
+    out.key("failures").array(count);
+    for (const auto& failure : std::span(r.failures).first(count)) {
       out.map(2);
-      out.key("module").text(failure.module);
-      out.key("error").text(failure.error);
+      out.key("module").free_text(failure.module, limits::kModuleNameBytes);
+      out.key("error").free_text(failure.error, limits::kFailureTextBytes);
     }
     out.key("elapsed_us").signed_number(r.elapsed_us);
   }
@@ -138,7 +142,7 @@ Result<Request> decode_request(const Frames& frames) {
     return Error{ErrorCode::kCorrupt,
                  "a request of " + std::to_string(frames.size()) + " frames instead of one", 0};
   }
-  auto document = Document::parse(*frames[0]);
+  auto document = Document::parse(*frames[0], limits::kRequestHeaderBytes);
   if (!document) return document.error();
   Reader::Problem problem;
   const Reader map = document->root(problem);
@@ -161,7 +165,7 @@ Result<Request> decode_request(const Frames& frames) {
 }
 
 std::uint64_t request_id_of(std::span<const std::byte> header) {
-  auto document = Document::parse(header);
+  auto document = Document::parse(header, limits::kRequestHeaderBytes);
   if (!document) return 0;
   Reader::Problem problem;
   return document->root(problem).at("id", true).number();

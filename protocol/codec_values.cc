@@ -4,24 +4,29 @@
 #include <cstring>
 
 namespace moddev::codec {
+namespace {
 
-Result<Document> Document::parse(std::span<const std::byte> frame) {
-  if (frame.size() > limits::kHeaderBytes) {
-    return Error{ErrorCode::kLimit,
-                 "a header of " + std::to_string(frame.size()) + " bytes; the limit is " +
-                     std::to_string(limits::kHeaderBytes),
-                 0};
+/// Pairs of one map; ours have at most thirteen, a newer peer may add some.
+constexpr std::size_t kMostPairs = 64;
+
+}  // namespace
+
+Result<Document> Document::parse(std::span<const std::byte> frame, std::size_t limit) {
+  if (frame.size() > limit) {
+    return Error{
+        ErrorCode::kLimit,
+        "a header of " + std::to_string(frame.size()) + " bytes; the limit is " + std::to_string(limit), 0};
   }
   // A declared count cannot be larger than the bytes that are there: every element takes at least one.
   const std::size_t most = frame.size();
-  const msgpack::unpack_limit limit(std::min(most, limits::kModulesPerManifest),
-                                    std::min<std::size_t>(most, 64), most, most, 0, limits::kNestingDepth);
+  const msgpack::unpack_limit counts(std::min(most, limits::kModulesPerManifest), std::min(most, kMostPairs),
+                                     most, most, 0, limits::kNestingDepth);
+  const auto never_copy = [](msgpack::type::object_type, std::size_t, void*) { return true; };
   Document document;
   try {
     std::size_t offset = 0;
-    bool referenced = false;
     document.handle_ = msgpack::unpack(reinterpret_cast<const char*>(frame.data()), frame.size(), offset,
-                                       referenced, nullptr, nullptr, limit);
+                                       never_copy, nullptr, counts);
     if (offset != frame.size()) {
       return Error{ErrorCode::kCorrupt, std::to_string(frame.size() - offset) + " bytes behind the message",
                    0};
@@ -93,7 +98,12 @@ std::string Reader::text(std::size_t limit) const {
     fail(ErrorCode::kLimit, "is longer than " + std::to_string(limit) + " bytes");
     return {};
   }
-  return {object_->via.str.ptr, object_->via.str.size};
+  const std::string_view value(object_->via.str.ptr, object_->via.str.size);
+  if (!is_valid_utf8(value)) {
+    fail(ErrorCode::kCorrupt, "is no valid UTF-8");
+    return {};
+  }
+  return std::string(value);
 }
 
 void Reader::copy_binary(std::span<std::uint8_t> target) const {
@@ -182,6 +192,8 @@ ModuleEntry read_module(const Reader& map) {
     map.at("path").fail(ErrorCode::kCorrupt, "is invalid");
   for (const auto& item : map.at("depends_on").items(limits::kDependenciesPerModule)) {
     module.depends_on.push_back(item.text(limits::kModuleNameBytes));
+    if (!validate_module_name(module.depends_on.back()))
+      item.fail(ErrorCode::kCorrupt, "has an invalid name");
   }
   module.changed_at_ns = map.at("changed_at_ns").signed_number();
   return module;
@@ -234,8 +246,9 @@ std::vector<ModuleChange> read_changes(const Reader& array) {
 }
 
 void write(Writer& out, const std::vector<PinReport>& pins) {
-  out.array(pins.size());
-  for (const auto& pin : pins) {
+  const std::size_t count = std::min(pins.size(), limits::kPinsPerExecutor);
+  out.array(count);
+  for (const auto& pin : std::span(pins).first(count)) {
     out.map(3);
     out.key("epoch").number(pin.epoch);
     out.key("age_ms").signed_number(pin.age_ms);
@@ -254,8 +267,8 @@ std::vector<PinReport> read_pins(const Reader& array) {
 void write(Writer& out, const ExecutorIdentity& identity) {
   out.map(4);
   out.key("id").binary(identity.id.bytes);
-  out.key("name").text(identity.name);
-  out.key("host").text(identity.host);
+  out.key("name").free_text(identity.name, limits::kModuleNameBytes);
+  out.key("host").free_text(identity.host, limits::kModuleNameBytes);
   out.key("pid").signed_number(identity.pid);
 }
 

@@ -17,6 +17,7 @@
 #include "protocol/manifest.h"
 #include "protocol/messages.h"
 #include "protocol/result.h"
+#include "protocol/text.h"
 #include "protocol/uuid.h"
 
 namespace moddev::codec {
@@ -24,14 +25,25 @@ namespace moddev::codec {
 /// Packs straight into the bytes that become a frame.
 class Writer {
  public:
-  Writer() : packer_(sink_) {}
+  Writer() : packer_(sink_) { sink_.bytes.reserve(kUsualBytes); }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
   void map(std::size_t pairs) { packer_.pack_map(static_cast<std::uint32_t>(pairs)); }
   void array(std::size_t items) { packer_.pack_array(static_cast<std::uint32_t>(items)); }
+  /// A string of the protocol's own or one that was validated.
   void text(std::string_view value) {
     packer_.pack_str(static_cast<std::uint32_t>(value.size()));
     packer_.pack_str_body(value.data(), static_cast<std::uint32_t>(value.size()));
   }
-  void number(std::uint64_t value) { packer_.pack_uint64_short(value); }
+  /// A string from anywhere: what would be refused by the receiver is cut or replaced here, so that no reason
+  /// for a failure can keep the failure from being told.
+  void free_text(std::string_view value, std::size_t limit = limits::kTextBytes) {
+    if (value.size() <= limit && is_valid_utf8(value)) return text(value);
+    text(clean_text(value, limit));
+  }
+  /// In the shortest form.
+  void number(std::uint64_t value) { packer_.pack_uint64(value); }
   void signed_number(std::int64_t value) { packer_.pack_int64(value); }
   void boolean(bool value) { value ? packer_.pack_true() : packer_.pack_false(); }
   template <std::size_t N>
@@ -47,6 +59,7 @@ class Writer {
   [[nodiscard]] Bytes take() { return std::move(sink_.bytes); }
 
  private:
+  static constexpr std::size_t kUsualBytes = 512;
   struct Sink {
     Bytes bytes;
     void write(const char* data, std::size_t size) {
@@ -54,13 +67,8 @@ class Writer {
       bytes.insert(bytes.end(), first, first + size);
     }
   };
-  class Packer : public msgpack::packer<Sink> {
-   public:
-    explicit Packer(Sink& sink) : msgpack::packer<Sink>(sink) {}
-    void pack_uint64_short(std::uint64_t value) { pack(value); }
-  };
   Sink sink_;
-  Packer packer_;
+  msgpack::packer<Sink> packer_;
 };
 
 /// One msgpack value, decoded. Reading never throws; the first thing that is wrong is remembered, and
@@ -101,10 +109,11 @@ class Reader {
   std::string_view where_;
 };
 
-/// A whole frame decoded: exactly one msgpack map within the limits, nothing behind it.
+/// A whole frame decoded: exactly one msgpack map within the limits, nothing behind it. Strings and binaries
+/// point into the frame, which must outlive the document.
 class Document {
  public:
-  static Result<Document> parse(std::span<const std::byte> frame);
+  static Result<Document> parse(std::span<const std::byte> frame, std::size_t limit = limits::kHeaderBytes);
   [[nodiscard]] Reader root(Reader::Problem& problem) const { return {&handle_.get(), &problem, "message"}; }
 
  private:
@@ -120,6 +129,7 @@ void write(Writer& out, const Manifest& manifest);
 [[nodiscard]] Manifest read_manifest(const Reader& map);
 void write(Writer& out, const std::vector<ModuleChange>& changes);
 [[nodiscard]] std::vector<ModuleChange> read_changes(const Reader& array);
+/// The first limits::kPinsPerExecutor.
 void write(Writer& out, const std::vector<PinReport>& pins);
 [[nodiscard]] std::vector<PinReport> read_pins(const Reader& array);
 void write(Writer& out, const ExecutorIdentity& identity);

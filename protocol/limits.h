@@ -21,10 +21,15 @@ inline constexpr std::size_t kDependenciesPerModule = 1'000;
 inline constexpr std::size_t kExecutors = 10'000;
 inline constexpr std::size_t kPinsPerExecutor = 64;
 inline constexpr std::size_t kFailuresPerEpoch = 1'000;
+/// The reason of one failure. A sender cuts longer ones, so that kFailuresPerEpoch of them fit into a
+/// request.
+inline constexpr std::size_t kFailureTextBytes = 3 * 1024;
 /// One module's bytes. The patch coder and msgpack sizes do not go beyond.
 inline constexpr std::uint64_t kModuleBytes = 2ULL * 1024 * 1024 * 1024 - 1;
 /// The msgpack part of a message.
 inline constexpr std::size_t kHeaderBytes = 32UL * 1024 * 1024;
+/// The same of a request: the daemon decodes what strangers send.
+inline constexpr std::size_t kRequestHeaderBytes = 4UL * 1024 * 1024;
 inline constexpr std::size_t kNestingDepth = 8;
 /// The frames of one message, envelope included.
 inline constexpr std::size_t kFramesPerMessage = 80;

@@ -3,32 +3,10 @@
 #include <array>
 
 #include "protocol/limits.h"
+#include "protocol/text.h"
 
 namespace moddev {
 namespace {
-
-/// The number of bytes of the UTF-8 sequence at `text`, or 0 when it is malformed (RFC 3629: no overlong
-/// forms, no surrogates, nothing above U+10FFFF).
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto continued = [&](std::size_t i) { return i < text.size() && (byte(i) & 0xC0U) == 0x80U; };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return continued(1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    if (!continued(1) || !continued(2)) return 0;
-    if (first == 0xE0 && byte(1) < 0xA0) return 0;
-    if (first == 0xED && byte(1) > 0x9F) return 0;
-    return 3;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    if (!continued(1) || !continued(2) || !continued(3)) return 0;
-    if (first == 0xF0 && byte(1) < 0x90) return 0;
-    if (first == 0xF4 && byte(1) > 0x8F) return 0;
-    return 4;
-  }
-  return 0;
-}
 
 Status validate(std::string_view text, std::size_t limit, std::string_view what) {
   const auto bad = [&](std::string_view why) {
@@ -40,7 +18,7 @@ Status validate(std::string_view text, std::size_t limit, std::string_view what)
                  0};
   }
   for (std::size_t i = 0; i < text.size();) {
-    const std::size_t length = utf8_length(text.substr(i));
+    const std::size_t length = utf8_sequence_length(text.substr(i));
     if (length == 0) return bad("is not valid UTF-8");
     const auto byte = static_cast<unsigned char>(text[i]);
     if (byte < 0x20 || byte == 0x7F) return bad("contains a control character");
