@@ -1,9 +1,11 @@
 #include "watcher/completeness.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstring>
 
+#include "protocol/elf_file.h"
 #include "protocol/elf_image.h"
 
 namespace moddev::watcher {
@@ -95,6 +97,32 @@ std::uint32_t magic_of(std::span<const std::byte> head) {
   return get(head, 0, magic) ? magic : 0;
 }
 
+/// ld.bfd makes room for the build-id, writes everything else, hashes it, and writes the note at the very
+/// end. A link that was killed before leaves the whole note zero, header and all, so that it does not look
+/// like a build-id that is zero: it looks like none.
+Status check_notes_written(std::span<const std::byte> file) {
+  const auto parsed = elf::File::open(file);
+  if (!parsed) return parsed.error();
+  const auto is_zero = [&](std::uint64_t offset, std::uint64_t size) {
+    const auto note = file.subspan(offset, std::min<std::uint64_t>(size, elf::kMostNoteBytes));
+    return std::ranges::all_of(note, [](std::byte b) { return b == std::byte{0}; });
+  };
+  const Error unwritten{
+      ErrorCode::kCorrupt,
+      "the file is not whole: a note is still zero; linkers write the build-id last, so this "
+      "link did not come to its end",
+      0};
+  for (const elf::Segment& segment : parsed->segments()) {
+    if (segment.type == PT_NOTE && segment.file_size > 0 && is_zero(segment.offset, segment.file_size))
+      return unwritten;
+  }
+  for (const elf::Section& section : parsed->sections()) {
+    if (section.type == SHT_NOTE && section.size > 0 && is_zero(section.offset, section.size))
+      return unwritten;
+  }
+  return {};
+}
+
 }  // namespace
 
 bool has_native_name(std::string_view path) {
@@ -106,13 +134,16 @@ bool has_native_name(std::string_view path) {
          name.find_first_not_of("0123456789.", so + 4) == std::string_view::npos && so + 4 < name.size();
 }
 
-bool has_checkable_format(std::span<const std::byte> head) {
+bool needs_check(std::string_view path, std::span<const std::byte> head) {
   const std::uint32_t magic = magic_of(head);
-  return looks_like_elf(head) || magic == kMachO64 || big_endian(magic) == kFat;
+  return has_native_name(path) || looks_like_elf(head) || magic == kMachO64 || big_endian(magic) == kFat;
 }
 
 Status check_complete(std::string_view path, std::span<const std::byte> file) {
-  if (looks_like_elf(file)) return check_elf_complete(file);
+  if (looks_like_elf(file)) {
+    MODDEV_TRY(check_elf_complete(file));
+    return check_notes_written(file);
+  }
   const std::uint32_t magic = magic_of(file);
   if (magic == kMachO64) return check_mach_o(file);
   if (big_endian(magic) == kFat) return check_fat(file);

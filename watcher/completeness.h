@@ -15,8 +15,8 @@ namespace moddev::watcher {
 /// Whether the path names a shared library: for such a name an empty or headerless file is not whole.
 [[nodiscard]] bool has_native_name(std::string_view path);
 
-/// Whether the first bytes of a file call for check_complete() over all of it.
-[[nodiscard]] bool has_checkable_format(std::span<const std::byte> head);
+/// Whether a file of this name that begins so calls for check_complete() over all of it.
+[[nodiscard]] bool needs_check(std::string_view path, std::span<const std::byte> head);
 
 /// ELF: see elf_image.h. Mach-O: every load command, segment and symbol table inside the file. Everything
 /// else is whole. Errors: kCorrupt, with what is missing.

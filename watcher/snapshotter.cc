@@ -81,7 +81,7 @@ Result<bool> Snapshotter::advance(std::uint64_t& budget) {
     }
     if (*got == 0) break;  // it has become shorter
     std::span<const std::byte> piece(target, *got);
-    if (look_.bytes == 0 && *got < size && has_checkable_format(piece)) {
+    if (look_.bytes == 0 && *got < size && needs_check(path_, piece)) {
       whole_ = std::make_unique_for_overwrite<std::byte[]>(size);
       std::ranges::copy(piece, whole_.get());
       piece = {whole_.get(), *got};

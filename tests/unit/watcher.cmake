@@ -11,3 +11,9 @@ moddev_add_test(watcher_real_test
     unit/watcher/real_watcher_test.cc
   LIBRARIES moddev_support_watcher
   LABELS unit asan)
+
+moddev_add_test(watcher_linker_test
+  SOURCES
+    unit/watcher/linker_test.cc
+  LIBRARIES moddev_support_watcher
+  LABELS unit)
