@@ -1,6 +1,7 @@
 # "asan": everything that does not depend on time. The core is single-threaded: nothing here is for TSan.
 moddev_add_test(watcher_unit_test
   SOURCES
+    unit/watcher/decode_test.cc
     unit/watcher/watcher_model_test.cc
     unit/watcher/watcher_test.cc
   LIBRARIES moddev_support_watcher
