@@ -1,0 +1,5 @@
+moddev_add_test(watcher_contract_test
+  SOURCES
+    contract/watcher/seams_contract_test.cc
+  LIBRARIES moddev_support_watcher
+  LABELS contract asan)
