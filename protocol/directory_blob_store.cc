@@ -1,18 +1,30 @@
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <functional>
+#include <mutex>
+#include <set>
 
 #include "protocol/blob_store.h"
+#include "protocol/limits.h"
 
 namespace moddev {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::string_view kDamagedSuffix = ".damaged";
+
+fs::path path_in(const fs::path& root, const Digest& digest) {
+  const std::string hex = digest.hex();
+  return root / hex.substr(0, 2) / hex;
+}
 
 /// Closes what it holds.
 class Descriptor {
@@ -22,9 +34,9 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   [[nodiscard]] int get() const { return fd_; }
-  void reset() {
+  void reset(int fd = -1) {
     if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
+    fd_ = fd;
   }
 
  private:
@@ -55,98 +67,182 @@ Status make_private_directory(const fs::path& path) {
   return {};
 }
 
-/// Temporaries are named <pid>-<counter>: those of a process that is gone belong to nobody.
-void remove_abandoned(const fs::path& directory) {
+/// Temporaries are named <pid>-<counter> and locked by their writer: those of a process that is gone belong
+/// to nobody. The lock is asked too, because a process of another container may live under a number that is
+/// free here.
+bool is_abandoned(const fs::path& path, const std::string& name) {
+  pid_t pid = 0;
+  const auto [end, parsed] = std::from_chars(name.data(), name.data() + name.size(), pid);
+  if (parsed != std::errc() || end == name.data() + name.size() || *end != '-' || pid <= 0) return false;
+  if (::kill(pid, 0) == 0 || errno != ESRCH) return false;
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  return file.get() >= 0 && ::flock(file.get(), LOCK_EX | LOCK_NB) == 0;
+}
+
+void clean(const fs::path& directory) {
   std::error_code error;
+  std::size_t damaged = 0;
   for (const auto& entry : fs::directory_iterator(directory, error)) {
     const std::string name = entry.path().filename().string();
-    pid_t pid = 0;
-    const auto [end, parsed] = std::from_chars(name.data(), name.data() + name.size(), pid);
-    const bool ours = parsed == std::errc() && end != name.data() && *end == '-';
-    if (ours && pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH) {
-      std::error_code ignored;
-      fs::remove(entry.path(), ignored);
-    }
+    const bool too_many = name.ends_with(kDamagedSuffix) && ++damaged > limits::kDamagedBlobsKept;
+    if (too_many || is_abandoned(entry.path(), name)) ::unlink(entry.path().c_str());
   }
 }
 
 std::atomic<std::uint64_t> g_temporary_counter{0};
 
+}  // namespace
+
+/// What writers tell the store; they may outlive it.
+struct DirectoryBlobStore::Unsynced {
+  std::mutex mutex;
+  std::vector<Digest> digests;
+  bool too_many = false;
+
+  void add(const Digest& digest) {
+    const std::lock_guard lock(mutex);
+    if (digests.size() >= limits::kUnsyncedBlobs) {
+      too_many = true;
+      return;
+    }
+    digests.push_back(digest);
+  }
+};
+
+namespace {
+
+/// Keeps small blobs in memory until they are committed: most are small, and one that is there already then
+/// costs no write at all.
 class DirectoryBlobWriter final : public BlobWriter {
  public:
-  DirectoryBlobWriter(const DirectoryBlobStore& store, fs::path temporary, int fd)
-      : store_(store), temporary_(std::move(temporary)), fd_(fd) {}
+  using Added = std::function<void(const Digest&)>;
+  DirectoryBlobWriter(fs::path root, Added added) : root_(std::move(root)), added_(std::move(added)) {}
   ~DirectoryBlobWriter() override {
     if (!temporary_.empty()) ::unlink(temporary_.c_str());
   }
 
   Status write(std::span<const std::byte> data) override {
+    MODDEV_ASSERT(!finished_, "no write() after finish()");
     hasher_.update(data);
     size_ += data.size();
-    return write_all(fd_.get(), data, "'" + temporary_.string() + "'");
+    if (file_.get() < 0 && size_ <= limits::kBlobWriterBuffer) {
+      buffer_.insert(buffer_.end(), data.begin(), data.end());
+      return {};
+    }
+    MODDEV_TRY(flush());
+    return write_all(file_.get(), data, "'" + temporary_.string() + "'");
   }
   [[nodiscard]] std::uint64_t size() const override { return size_; }
 
   Result<Digest> finish() override {
+    MODDEV_ASSERT(!finished_, "finish() once");
+    finished_ = true;
     digest_ = hasher_.finish();
     return digest_;
   }
 
   Status commit() override {
-    MODDEV_ASSERT(!temporary_.empty() && !digest_.is_zero(), "commit() once, after finish()");
-    const fs::path target = store_.path_of(digest_);
+    MODDEV_ASSERT(finished_ && !committed_, "commit() once, after finish()");
+    committed_ = true;
+    const fs::path target = path_in(root_, digest_);
     struct stat info {};
     if (::stat(target.c_str(), &info) == 0 && static_cast<std::uint64_t>(info.st_size) == size_) {
-      ::unlink(temporary_.c_str());
-      temporary_.clear();
+      added_(digest_);  // whoever wrote it may not have made it durable
       return {};
     }
-    if (::fchmod(fd_.get(), 0400) != 0)
-      return errno_error("cannot protect '" + temporary_.string() + "'", errno);
-    fd_.reset();
+    MODDEV_TRY(flush());
     if (::rename(temporary_.c_str(), target.c_str()) != 0) {
       if (errno != ENOENT) return errno_error("cannot create '" + target.string() + "'", errno);
+      // The first blob of its shard.
       MODDEV_TRY(make_private_directory(target.parent_path()));
       if (::rename(temporary_.c_str(), target.c_str()) != 0) {
         return errno_error("cannot create '" + target.string() + "'", errno);
       }
     }
     temporary_.clear();
+    added_(digest_);
     return {};
   }
 
  private:
-  const DirectoryBlobStore& store_;
+  /// Opens the temporary, unless it is open, and writes what was kept.
+  Status flush() {
+    if (file_.get() >= 0) return {};
+    fs::path path =
+        root_ / "tmp" / (std::to_string(::getpid()) + "-" + std::to_string(g_temporary_counter.fetch_add(1)));
+    // Who creates a file may write to it whatever its mode says (open(2)): it is read-only from the start.
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+    if (fd < 0) return errno_error("cannot create '" + path.string() + "'", errno);
+    file_.reset(fd);
+    temporary_ = std::move(path);
+    (void)::flock(fd, LOCK_EX | LOCK_NB);
+    MODDEV_TRY(write_all(fd, buffer_, "'" + temporary_.string() + "'"));
+    buffer_ = Bytes();
+    return {};
+  }
+
+  fs::path root_;
+  Added added_;
   fs::path temporary_;
-  Descriptor fd_;
+  Descriptor file_{-1};
+  Bytes buffer_;
   Hasher hasher_;
   std::uint64_t size_ = 0;
   Digest digest_;
+  bool finished_ = false;
+  bool committed_ = false;
 };
 
 }  // namespace
 
-DirectoryBlobStore::DirectoryBlobStore(fs::path root) : root_(std::move(root)) {}
+DirectoryBlobStore::DirectoryBlobStore(fs::path root)
+    : root_(std::move(root)), unsynced_(std::make_shared<Unsynced>()) {}
 DirectoryBlobStore::~DirectoryBlobStore() = default;
 
 Result<std::unique_ptr<DirectoryBlobStore>> DirectoryBlobStore::open(const fs::path& root) {
   MODDEV_TRY(make_private_directory(root));
   MODDEV_TRY(make_private_directory(root / "tmp"));
-  remove_abandoned(root / "tmp");
+  clean(root / "tmp");
   return std::unique_ptr<DirectoryBlobStore>(new DirectoryBlobStore(root));
 }
 
 fs::path DirectoryBlobStore::path_of(const Digest& digest) const {
-  const std::string hex = digest.hex();
-  return root_ / hex.substr(0, 2) / hex;
+  return path_in(root_, digest);
 }
 
 Result<std::unique_ptr<BlobWriter>> DirectoryBlobStore::create() {
-  const fs::path temporary =
-      root_ / "tmp" / (std::to_string(::getpid()) + "-" + std::to_string(g_temporary_counter.fetch_add(1)));
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return errno_error("cannot create '" + temporary.string() + "'", errno);
-  return std::unique_ptr<BlobWriter>(std::make_unique<DirectoryBlobWriter>(*this, temporary, fd));
+  return std::unique_ptr<BlobWriter>(std::make_unique<DirectoryBlobWriter>(
+      root_, [unsynced = unsynced_](const Digest& digest) { unsynced->add(digest); }));
+}
+
+Status DirectoryBlobStore::sync() {
+  std::vector<Digest> digests;
+  bool everything = false;
+  {
+    const std::lock_guard lock(unsynced_->mutex);
+    digests.swap(unsynced_->digests);
+    everything = std::exchange(unsynced_->too_many, false);
+  }
+  const auto again = [&](const std::string& what, int err) {
+    for (const Digest& digest : digests) unsynced_->add(digest);
+    return errno_error("cannot make '" + what + "' durable", err);
+  };
+  const auto flush = [&](const fs::path& path, int (*how)(int)) -> Status {
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.get() < 0) return errno == ENOENT ? Status() : again(path.string(), errno);  // removed since
+    if (how(file.get()) != 0) return again(path.string(), errno);
+    return {};
+  };
+  if (everything) return flush(root_, ::syncfs);
+  if (digests.empty()) return {};
+  std::set<fs::path> directories{root_};
+  for (const Digest& digest : digests) {
+    const fs::path path = path_of(digest);
+    MODDEV_TRY(flush(path, ::fdatasync));
+    directories.insert(path.parent_path());
+  }
+  for (const auto& directory : directories) MODDEV_TRY(flush(directory, ::fsync));
+  return {};
 }
 
 bool DirectoryBlobStore::contains(const Digest& digest) const {
@@ -189,7 +285,7 @@ Result<SharedBytes> DirectoryBlobStore::read(const Digest& digest) {
   if (!bytes) return bytes.error();
   if (digest_of(*bytes) != digest) {
     const fs::path path = path_of(digest);
-    const fs::path aside = root_ / "tmp" / (digest.hex() + ".damaged");
+    const fs::path aside = root_ / "tmp" / (digest.hex() + std::string(kDamagedSuffix));
     ::rename(path.c_str(), aside.c_str());
     return Error{ErrorCode::kCorrupt,
                  "the stored bytes of " + digest.to_string() + " were damaged; they are kept as '" +

@@ -26,6 +26,13 @@ inline constexpr std::size_t kFailuresPerEpoch = 1'000;
 inline constexpr std::size_t kFailureTextBytes = 3 * 1024;
 /// One module's bytes. The patch coder and msgpack sizes do not go beyond.
 inline constexpr std::uint64_t kModuleBytes = 2ULL * 1024 * 1024 * 1024 - 1;
+/// A blob up to this size is kept in memory until it is committed: one write, and none when it is there.
+inline constexpr std::size_t kBlobWriterBuffer = 128 * 1024;
+/// Damaged blobs that are set aside for a person to look at; the next opening removes the rest.
+inline constexpr std::size_t kDamagedBlobsKept = 16;
+/// Blobs remembered one by one for BlobStore::sync(); beyond it the whole file system is synchronised.
+inline constexpr std::size_t kUnsyncedBlobs = 1024;
+
 /// The msgpack part of a message.
 inline constexpr std::size_t kHeaderBytes = 32UL * 1024 * 1024;
 /// The same of a request: the daemon decodes what strangers send.
