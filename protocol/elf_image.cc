@@ -182,8 +182,10 @@ Result<File> open_checked(std::span<const std::byte> bytes) {
   if (!file) return file.error();
   if (file->type() == ET_NONE) return corrupt("the ELF header names no type; it was not written to its end");
   if (file->type() == ET_DYN || file->type() == ET_EXEC) {
-    if (file->segments().empty())
-      return corrupt("the file has no program headers; it was not written to its end");
+    const auto is_loaded = [](const elf::Segment& segment) { return segment.type == PT_LOAD; };
+    if (std::ranges::none_of(file->segments(), is_loaded)) {
+      return corrupt("the file has nothing to load; its headers were not written to their end");
+    }
     MODDEV_TRY(check_build_id(*file));
   }
   return file;
