@@ -47,10 +47,14 @@ struct ReplyWriter {
     codec::write(out.key("manifest"), r.manifest);
   }
   void operator()(const BlobReply& r) const {
-    begin(out, id, "blob", 3);
+    const bool encoded = r.encoding != Encoding::kPlain;
+    begin(out, id, "blob", encoded ? 5 : 3);
     out.key("digest").binary(r.digest.bytes);
     out.key("offset").number(r.offset);
     out.key("total").number(r.total);
+    if (!encoded) return;
+    out.key("encoding").text(to_string(r.encoding));
+    out.key("wire_total").number(r.wire_total);
   }
   void operator()(const ModuleReply& r) const {
     begin(out, id, "module", kDaemonPairs + 3);
@@ -123,6 +127,19 @@ HelloReply read_hello(const Reader& map) {
   return reply;
 }
 
+BlobReply read_blob(const Reader& map, SharedBytes payload) {
+  BlobReply reply{map.at("digest").digest(), map.at("offset").number(), map.at("total").number(),
+                  std::move(payload)};
+  const Reader encoding = map.at("encoding", true);
+  if (const auto known = encoding_from_string(encoding.text())) {
+    reply.encoding = *known;
+  } else {
+    encoding.fail(ErrorCode::kUnsupported, "names an encoding that was not asked for");
+  }
+  reply.wire_total = map.at("wire_total", true).number();
+  return reply;
+}
+
 StatusReply read_status(const Reader& map) {
   StatusReply reply;
   reply.daemon = codec::read_daemon(map);
@@ -175,8 +192,7 @@ std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, Sha
   if (type == "manifest")
     return ManifestReply{codec::read_daemon(map), codec::read_manifest(map.at("manifest"))};
   if (type == "blob") {
-    return BlobReply{map.at("digest").digest(), map.at("offset").number(), map.at("total").number(),
-                     std::move(payload)};
+    return read_blob(map, std::move(payload));
   }
   if (type == "module") {
     return ModuleReply{codec::read_daemon(map), map.at("latest").boolean(), map.at("epoch").number(),

@@ -41,10 +41,16 @@ struct RequestWriter {
     out.key("epoch").number(r.epoch);
   }
   void operator()(const BlobRequest& r) const {
-    begin(out, id, "blob", 3);
+    const bool encoded = !r.accept.empty();
+    begin(out, id, "blob", encoded ? 5 : 3);
     out.key("digest").binary(r.digest.bytes);
     out.key("offset").number(r.offset);
     out.key("length").number(r.length);
+    if (!encoded) return;
+    out.key("base").binary(r.base.bytes);
+    const std::size_t count = std::min(r.accept.size(), limits::kEncodings);
+    out.key("accept").array(count);
+    for (const Encoding encoding : std::span(r.accept).first(count)) out.text(to_string(encoding));
   }
   void operator()(const ModuleRequest& r) const {
     begin(out, id, "module", 4);
@@ -83,6 +89,16 @@ struct RequestWriter {
   void operator()(const StatusRequest&) const { begin(out, id, "status", 0); }
 };
 
+BlobRequest read_blob(const Reader& map) {
+  BlobRequest blob{map.at("digest").digest(), map.at("offset").number(), map.at("length").number()};
+  blob.base = map.at("base", true).digest();
+  for (const auto& item : map.at("accept", true).items(limits::kEncodings)) {
+    // A newer client's encodings are none of ours.
+    if (const auto known = encoding_from_string(item.text())) blob.accept.push_back(*known);
+  }
+  return blob;
+}
+
 AckRequest read_ack(const Reader& map) {
   AckRequest ack;
   ack.executor = map.at("executor").uuid();
@@ -109,7 +125,7 @@ std::optional<RequestBody> read_body(std::string_view type, const Reader& map) {
   if (type == "snapshot") return SnapshotRequest{};
   if (type == "manifest") return ManifestRequest{map.at("epoch").number()};
   if (type == "blob") {
-    return BlobRequest{map.at("digest").digest(), map.at("offset").number(), map.at("length").number()};
+    return read_blob(map);
   }
   if (type == "module") {
     // A client that has nothing need not say in which repo, nor ask for a particular version.

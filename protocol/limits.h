@@ -26,6 +26,13 @@ inline constexpr std::size_t kFailuresPerEpoch = 1'000;
 inline constexpr std::size_t kFailureTextBytes = 3 * 1024;
 /// One module's bytes. The patch coder and msgpack sizes do not go beyond.
 inline constexpr std::uint64_t kModuleBytes = 2ULL * 1024 * 1024 * 1024 - 1;
+/// Base and target of a patch together: the largest window of zstd.
+inline constexpr std::uint64_t kPatchBytes = 2ULL * 1024 * 1024 * 1024;
+/// Encoded bytes are sent when they save at least so many.
+inline constexpr std::uint64_t kEncodingGain = 4 * 1024;
+/// Encodings that one request lists.
+inline constexpr std::size_t kEncodings = 8;
+
 /// A blob up to this size is kept in memory until it is committed: one write, and none when it is there.
 inline constexpr std::size_t kBlobWriterBuffer = 128 * 1024;
 /// Damaged blobs that are set aside for a person to look at; the next opening removes the rest.

@@ -12,6 +12,7 @@
 
 #include "protocol/bytes.h"
 #include "protocol/manifest.h"
+#include "protocol/patch.h"
 #include "protocol/result.h"
 #include "protocol/uuid.h"
 
@@ -166,11 +167,15 @@ struct ManifestReply {
 };
 
 /// A piece of a blob: `length` bytes from `offset`, at most limits::kChunkBytes. Errors: kNotFound,
-/// kInvalidArgument.
+/// kInvalidArgument. A client that can decode says so in `accept`; offset and length then count bytes of the
+/// encoding that the reply names, which may always be kPlain.
 struct BlobRequest {
   Digest digest;
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
+  /// A version that the client has, for a patch; zero: none.
+  Digest base{};
+  std::vector<Encoding> accept{};
   friend bool operator==(const BlobRequest&, const BlobRequest&) = default;
 };
 struct BlobReply {
@@ -178,6 +183,9 @@ struct BlobReply {
   std::uint64_t offset = 0;
   std::uint64_t total = 0;
   SharedBytes bytes;  // the payload frame
+  Encoding encoding = Encoding::kPlain;
+  /// The size of the whole in that encoding; for kPlain the same as `total`, and 0 means that too.
+  std::uint64_t wire_total = 0;
 };
 
 /// "I have `have` of this module: what is new?" have = 0: nothing. version = 0: the newest committed one.

@@ -12,6 +12,7 @@ moddev_add_test(protocol_values_test
   SOURCES
     unit/protocol/manifest_test.cc
     unit/protocol/names_test.cc
+    unit/protocol/patch_test.cc
     unit/protocol/values_test.cc
   LIBRARIES moddev_protocol
   LABELS unit asan)
