@@ -28,8 +28,25 @@ namespace moddev {
 struct SessionOptions {
   ExecutorIdentity identity;
   std::string software;
+  /// Where the daemon is, for messages to people.
+  std::string endpoint;
   /// Seed of the jitter that spreads reconnecting crowds.
   std::uint64_t seed = 1;
+};
+
+/// What a session knows about itself, for people who wait for something.
+struct SessionStatus {
+  /// The daemon answered within its lease.
+  bool connected = false;
+  /// What runs, and the newest committed epoch that was heard of.
+  Epoch applied = 0;
+  Epoch committed = 0;
+  /// Why the newest epoch does not run here; empty when nothing is wrong with it.
+  std::vector<ModuleFailure> failures;
+  /// Why there is no daemon, as far as it told; empty when there is nothing to say.
+  std::string problem;
+  /// Goes up with every change of the above.
+  std::uint64_t revision = 0;
 };
 
 class Session {
@@ -38,14 +55,25 @@ class Session {
   Session(SessionOptions options, Link& link, Loader& loader, BlobStore& cache, ViewStore& views);
   ~Session();
 
+  /// Starts from a view that was loaded without a daemon: `repo` is the history that it belongs to. Before
+  /// the first step.
+  void start_from(const Uuid& repo, std::shared_ptr<const View> view, TimePoint now);
+
+  /// Ends with Link::receive() having returned nothing after the last send, so that edge-triggered
+  /// descriptors are armed; else the deadline is `now`.
   TimePoint step(TimePoint now);
   /// What happened since the last call, in order.
   [[nodiscard]] std::vector<ClientEvent> take_events();
-  /// Says goodbye: the daemon need not wait for the lease.
+  /// Says goodbye: the daemon need not wait for the lease. After it, step() only waits for the answer.
   void leave();
+  /// After leave(): the daemon has heard it, or there is none to tell.
+  [[nodiscard]] bool left() const;
 
   [[nodiscard]] Epoch applied_epoch() const;
   [[nodiscard]] bool connected() const;
+  [[nodiscard]] const SessionStatus& status() const;
+  /// The history that applied_epoch() counts in; nil before the first.
+  [[nodiscard]] Uuid applied_repo() const;
 
  private:
   struct State;

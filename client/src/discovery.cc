@@ -1,0 +1,122 @@
+#include "client/src/discovery.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <toml++/toml.h>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <system_error>
+
+#include "client/src/limits.h"
+#include "protocol/endpoint.h"
+
+namespace moddev::client {
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+bool absolute(const std::string& path) {
+  return path.starts_with('/');
+}
+
+Result<Found> checked(std::string endpoint, std::string source) {
+  if (auto parsed = parse_endpoint(endpoint); !parsed) {
+    return parsed.error().with_context("The endpoint from " + source);
+  }
+  return Found{std::move(endpoint), std::move(source)};
+}
+
+/// What the file says about the endpoint; an empty text when it says nothing.
+Result<std::string> endpoint_of_file(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(file, error);
+  if (error) return errno_error("Cannot read " + file.string(), error.value());
+  if (size > limits::kConfigurationBytes) {
+    return Error{ErrorCode::kLimit, file.string() + " is larger than " +
+                                        std::to_string(limits::kConfigurationBytes) +
+                                        " bytes (kConfigurationBytes)."};
+  }
+  std::ifstream stream(file, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+  if (!stream) return Error{ErrorCode::kIo, "Cannot read " + file.string() + "."};
+  const auto at = [&](const toml::source_region& where) {
+    return file.string() + ":" + std::to_string(where.begin.line);
+  };
+  try {
+    const toml::table table = toml::parse(text, file.string());
+    const toml::node* node = table.get("endpoint");
+    if (node == nullptr) return std::string();
+    const auto value = node->value_exact<std::string>();
+    if (!value) {
+      return Error{
+          ErrorCode::kInvalidArgument,
+          at(node->source()) + ": `endpoint` must be a text like \"ipc:///path\" or \"tcp://host:port\"."};
+    }
+    return *value;
+  } catch (const toml::parse_error& problem) {
+    return Error{ErrorCode::kInvalidArgument,
+                 at(problem.source()) + ": not a TOML file: " + std::string(problem.description()) + "."};
+  }
+}
+
+/// The nearest moddev.toml from `directory` upwards. One that another user could have written is passed over:
+/// it decides whose code we run.
+std::optional<std::filesystem::path> nearest_configuration(std::filesystem::path directory, uid_t uid) {
+  for (std::size_t depth = 0; depth < limits::kConfigurationDepth; ++depth) {
+    std::filesystem::path file = directory / "moddev.toml";
+    struct stat status {};
+    if (::stat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode)) {
+      const bool trusted = (status.st_uid == uid || status.st_uid == 0) && (status.st_mode & S_IWOTH) == 0;
+      if (trusted) return file;
+    }
+    if (!directory.has_relative_path()) break;
+    directory = directory.parent_path();
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Surroundings Surroundings::of_this_process() {
+  Surroundings here;
+  here.moddev_endpoint = variable("MODDEV_ENDPOINT");
+  here.xdg_runtime_dir = variable("XDG_RUNTIME_DIR");
+  here.xdg_cache_home = variable("XDG_CACHE_HOME");
+  here.home = variable("HOME");
+  std::error_code ignored;
+  here.working_directory = std::filesystem::current_path(ignored).string();
+  here.uid = ::geteuid();
+  return here;
+}
+
+Result<Found> discover_endpoint(const std::string& explicit_endpoint, const Surroundings& here) {
+  if (!explicit_endpoint.empty()) return checked(explicit_endpoint, "the argument");
+  if (!here.moddev_endpoint.empty()) return checked(here.moddev_endpoint, "MODDEV_ENDPOINT");
+  if (absolute(here.working_directory)) {
+    if (const auto file = nearest_configuration(here.working_directory, here.uid)) {
+      auto endpoint = endpoint_of_file(*file);
+      if (!endpoint) return endpoint.error();
+      if (!endpoint->empty()) return checked(std::move(*endpoint), file->string());
+    }
+  }
+  const char* runtime = here.xdg_runtime_dir.empty() ? nullptr : here.xdg_runtime_dir.c_str();
+  return checked(default_endpoint(runtime, here.uid), "the default");
+}
+
+Result<std::string> default_cache_directory(const Surroundings& here) {
+  if (absolute(here.xdg_cache_home)) return here.xdg_cache_home + "/moddev";
+  if (absolute(here.home)) return here.home + "/.cache/moddev";
+  return Error{
+      ErrorCode::kInvalidArgument,
+      "There is no place for the cache: neither XDG_CACHE_HOME nor HOME is an absolute path. Set one, or "
+      "pass ClientOptions::cache_directory."};
+}
+
+}  // namespace moddev::client

@@ -1,0 +1,39 @@
+// Where the daemon is: explicit argument, MODDEV_ENDPOINT, moddev.toml upwards, the user's default socket.
+// The first of these that says something decides. It does not look whether anybody is there.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "protocol/result.h"
+
+namespace moddev::client {
+
+/// The surroundings of a process, as values.
+struct Surroundings {
+  /// getenv("MODDEV_ENDPOINT"), getenv("XDG_RUNTIME_DIR"), ...; empty counts as not set.
+  std::string moddev_endpoint;
+  std::string xdg_runtime_dir;
+  std::string xdg_cache_home;
+  std::string home;
+  std::string working_directory;
+  uid_t uid = 0;
+
+  [[nodiscard]] static Surroundings of_this_process();
+};
+
+struct Found {
+  std::string endpoint;
+  /// Where it was said, for messages: "the argument", "MODDEV_ENDPOINT", the path of a moddev.toml, "the
+  /// default".
+  std::string source;
+};
+
+/// Errors: kInvalidArgument, naming the place that says something malformed.
+[[nodiscard]] Result<Found> discover_endpoint(const std::string& explicit_endpoint, const Surroundings& here);
+
+/// XDG_CACHE_HOME/moddev, else HOME/.cache/moddev. Errors: kInvalidArgument when neither is an absolute path.
+[[nodiscard]] Result<std::string> default_cache_directory(const Surroundings& here);
+
+}  // namespace moddev::client

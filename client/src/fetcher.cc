@@ -1,0 +1,196 @@
+#include "client/src/fetcher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "client/src/limits.h"
+
+namespace moddev::client {
+
+void Fetcher::want(const std::vector<WantedBlob>& blobs, TimePoint now) {
+  Transfers wanted;
+  std::map<Digest, SharedBytes> kept;
+  bytes_in_memory_ = 0;
+  problems_.clear();
+  for (const WantedBlob& blob : blobs) {
+    if (const auto have = bytes_.find(blob.digest); have != bytes_.end()) {
+      bytes_in_memory_ += have->second->size();
+      kept.insert(bytes_.extract(have));
+      continue;
+    }
+    if (auto running = transfers_.find(blob.digest); running != transfers_.end()) {
+      wanted.insert(transfers_.extract(running));
+      continue;
+    }
+    Transfer transfer;
+    transfer.size = blob.size;
+    wanted.emplace(blob.digest, std::move(transfer));
+  }
+  transfers_ = std::move(wanted);
+  bytes_ = std::move(kept);
+  std::erase_if(open_, [&](const Piece& piece) { return !transfers_.contains(piece.digest); });
+  patience_ = limits::kPieceFirst;
+  due_ = open_.empty() ? kNever : now + patience_;
+  not_before_ = {};
+}
+
+std::uint64_t Fetcher::open_bytes() const {
+  std::uint64_t sum = 0;
+  for (const Piece& piece : open_) sum += piece.length;
+  return sum;
+}
+
+void Fetcher::step(TimePoint now, const Ask& ask) {
+  if (now >= due_) {
+    patience_ = std::min<Duration>(patience_ * 2, limits::kPieceLast);
+    due_ = now + patience_;
+    for (Piece& piece : open_) piece.id = ask({piece.digest, piece.offset, piece.length});
+  }
+  if (now < not_before_) return;
+  std::uint64_t credit =
+      limits::kOpenPieceBytes - std::min<std::uint64_t>(open_bytes(), limits::kOpenPieceBytes);
+  for (auto& [digest, transfer] : transfers_) {
+    // An empty blob is one piece of no bytes; so one byte more than the size is "all asked for".
+    while (transfer.asked < std::max<std::uint64_t>(transfer.size, 1)) {
+      // Pieces that came before their turn are in memory: the window bounds them too.
+      if (transfer.asked - transfer.received >= limits::kOpenPieceBytes) break;
+      const std::uint64_t length =
+          std::min<std::uint64_t>(transfer.size - transfer.asked, limits::kChunkBytes);
+      if (open_.size() >= limits::kOpenPieces || length > credit) return;
+      if (open_.empty()) due_ = now + patience_;
+      open_.push_back({ask({digest, transfer.asked, length}), digest, transfer.asked, length});
+      transfer.asked += std::max<std::uint64_t>(length, 1);
+      credit -= length;
+    }
+  }
+}
+
+TimePoint Fetcher::next_due() const {
+  TimePoint due = open_.empty() ? kNever : due_;
+  if (!transfers_.empty() && open_.empty() && not_before_ != TimePoint{}) due = std::min(due, not_before_);
+  return due;
+}
+
+bool Fetcher::take(std::uint64_t id, ReplyBody& reply, TimePoint now) {
+  const auto open = std::find_if(open_.begin(), open_.end(), [&](const Piece& p) { return p.id == id; });
+  if (open == open_.end()) return false;
+  const Piece piece = *open;
+  open_.erase(open);
+  patience_ = limits::kPieceFirst;
+  due_ = now + patience_;
+  if (auto* error = std::get_if<ErrorReply>(&reply)) {
+    take_error(piece, *error, now);
+  } else if (auto* blob = std::get_if<BlobReply>(&reply)) {
+    take_piece(piece, *blob);
+  } else {
+    fail(piece.digest,
+         {ErrorCode::kCorrupt, "The daemon answered the request for a piece with something else."});
+  }
+  return true;
+}
+
+void Fetcher::take_error(const Piece& piece, const ErrorReply& error, TimePoint now) {
+  if (error.retry_after_ms <= 0) return fail(piece.digest, {error.code, error.message});
+  not_before_ = std::max(not_before_, now + std::chrono::milliseconds(error.retry_after_ms));
+  // Asked for again from what was written; what is still on its way is dropped when it comes.
+  Transfer& transfer = transfers_.at(piece.digest);
+  transfer.asked = transfer.received;
+  transfer.early.clear();
+  std::erase_if(open_, [&](const Piece& p) { return p.digest == piece.digest; });
+}
+
+void Fetcher::take_piece(const Piece& piece, BlobReply& reply) {
+  Transfer& transfer = transfers_.at(piece.digest);
+  const std::size_t length = reply.bytes ? reply.bytes->size() : 0;
+  if (reply.digest != piece.digest || reply.offset != piece.offset || reply.total != transfer.size ||
+      length != piece.length) {
+    return start_again(
+        piece.digest, transfer,
+        {ErrorCode::kCorrupt, "Of " + piece.digest.to_string() + " " + std::to_string(piece.length) +
+                                  " bytes from " + std::to_string(piece.offset) + " of " +
+                                  std::to_string(transfer.size) + " were asked for, " +
+                                  std::to_string(length) + " bytes from " + std::to_string(reply.offset) +
+                                  " of " + std::to_string(reply.total) + " came."});
+  }
+  if (transfer.size <= limits::kChunkBytes) {
+    SharedBytes bytes = reply.bytes ? std::move(reply.bytes) : share(Bytes{});
+    if (digest_of(*bytes) != piece.digest) {
+      return start_again(piece.digest, transfer,
+                         {ErrorCode::kCorrupt, "What was fetched is not " + piece.digest.to_string() + "."});
+    }
+    return keep_small(piece.digest, std::move(bytes));
+  }
+  transfer.early.emplace(piece.offset, std::move(reply.bytes));
+  if (Status written = write_in_order(piece.digest, transfer); !written) fail(piece.digest, written.error());
+}
+
+void Fetcher::keep_small(const Digest& digest, SharedBytes bytes) {
+  if (bytes_in_memory_ + bytes->size() > limits::kBytesInMemory) {
+    if (Status put = cache_.put(digest, *bytes); !put) return fail(digest, put.error());
+  } else {
+    bytes_in_memory_ += bytes->size();
+    bytes_.emplace(digest, std::move(bytes));
+  }
+  transfers_.erase(digest);
+}
+
+/// Writes what is next; at the end verifies the whole and gives it its name. A wrong whole starts again.
+Status Fetcher::write_in_order(const Digest& digest, Transfer& transfer) {
+  if (!transfer.writer) {
+    auto writer = cache_.create();
+    if (!writer) return writer.error();
+    transfer.writer = std::move(*writer);
+  }
+  for (auto next = transfer.early.find(transfer.received); next != transfer.early.end();
+       next = transfer.early.find(transfer.received)) {
+    MODDEV_TRY(transfer.writer->write(*next->second));
+    transfer.received += next->second->size();
+    transfer.early.erase(next);
+  }
+  if (transfer.received < transfer.size) return {};
+  auto actual = transfer.writer->finish();
+  if (!actual) return actual.error();
+  if (*actual != digest) {
+    start_again(digest, transfer,
+                {ErrorCode::kCorrupt,
+                 "What was fetched is not " + digest.to_string() + " but " + actual->to_string() + "."});
+    return {};
+  }
+  MODDEV_TRY(transfer.writer->commit());
+  transfers_.erase(digest);
+  return {};
+}
+
+void Fetcher::start_again(const Digest& digest, Transfer& transfer, Error reason) {
+  if (++transfer.attempts >= limits::kFetchAttempts) return fail(digest, std::move(reason));
+  transfer.asked = 0;
+  transfer.received = 0;
+  transfer.writer.reset();
+  transfer.early.clear();
+  std::erase_if(open_, [&](const Piece& piece) { return piece.digest == digest; });
+}
+
+void Fetcher::fail(const Digest& digest, Error reason) {
+  transfers_.erase(digest);
+  std::erase_if(open_, [&](const Piece& piece) { return piece.digest == digest; });
+  problems_.emplace(digest, std::move(reason));
+}
+
+void Fetcher::forget_open() {
+  for (const Piece& piece : open_) {
+    const auto transfer = transfers_.find(piece.digest);
+    if (transfer == transfers_.end()) continue;
+    transfer->second.asked = transfer->second.received;
+    transfer->second.early.clear();
+  }
+  open_.clear();
+  due_ = kNever;
+  not_before_ = {};
+}
+
+std::map<Digest, SharedBytes> Fetcher::take_bytes() {
+  bytes_in_memory_ = 0;
+  return std::exchange(bytes_, {});
+}
+
+}  // namespace moddev::client

@@ -1,0 +1,89 @@
+// Gets the blobs that the cache lacks, in pieces, several at once, each verified as a whole. A state machine:
+// step() says which pieces to ask for, take() gets the answers. Small blobs stay in memory for the loader;
+// larger ones go through the cache on disk, so that memory is bounded by the open pieces. It does not know
+// why the blobs are wanted, nor how requests travel.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/blob_store.h"
+#include "protocol/clock.h"
+#include "protocol/messages.h"
+
+namespace moddev::client {
+
+/// A blob as the manifest describes it; the size is checked against what comes.
+struct WantedBlob {
+  Digest digest;
+  std::uint64_t size = 0;
+};
+
+class Fetcher {
+ public:
+  /// Sends a request for one piece and returns its id.
+  using Ask = std::function<std::uint64_t(const BlobRequest&)>;
+  explicit Fetcher(BlobStore& cache) : cache_(cache) {}
+
+  /// Replaces what is wanted. Blobs that are still wanted go on where they are; the others are dropped.
+  void want(const std::vector<WantedBlob>& blobs, TimePoint now);
+  void cancel() { want({}, {}); }
+
+  /// Asks for pieces as far as the credit goes, and again for those that nobody answers.
+  void step(TimePoint now, const Ask& ask);
+  [[nodiscard]] TimePoint next_due() const;
+
+  /// Whether `id` is an open piece; if so, takes the answer. `reply` is consumed.
+  bool take(std::uint64_t id, ReplyBody& reply, TimePoint now);
+
+  /// The connection is new: what was asked for will not be answered.
+  void forget_open();
+
+  [[nodiscard]] bool done() const { return transfers_.empty() && problems_.empty(); }
+  /// What cannot be had, with the reason. Not empty: done() stays false until want() is called again.
+  [[nodiscard]] const std::map<Digest, Error>& problems() const { return problems_; }
+  /// Verified blobs that were kept in memory, given away.
+  [[nodiscard]] std::map<Digest, SharedBytes> take_bytes();
+
+ private:
+  struct Transfer {
+    std::uint64_t size = 0;
+    std::uint64_t asked = 0;     // from here on nothing was asked for
+    std::uint64_t received = 0;  // up to here everything was written
+    unsigned attempts = 0;
+    std::unique_ptr<BlobWriter> writer;          // larger than one piece
+    std::map<std::uint64_t, SharedBytes> early;  // pieces that came before their turn
+  };
+  struct Piece {
+    std::uint64_t id = 0;
+    Digest digest;
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+  };
+  using Transfers = std::map<Digest, Transfer>;
+
+  void take_piece(const Piece& piece, BlobReply& reply);
+  void take_error(const Piece& piece, const ErrorReply& error, TimePoint now);
+  Status write_in_order(const Digest& digest, Transfer& transfer);
+  void keep_small(const Digest& digest, SharedBytes bytes);
+  void start_again(const Digest& digest, Transfer& transfer, Error reason);
+  void fail(const Digest& digest, Error reason);
+  [[nodiscard]] std::uint64_t open_bytes() const;
+
+  BlobStore& cache_;
+  Transfers transfers_;
+  std::vector<Piece> open_;
+  std::map<Digest, Error> problems_;
+  std::map<Digest, SharedBytes> bytes_;
+  std::size_t bytes_in_memory_ = 0;
+  TimePoint due_ = kNever;  // open pieces count as lost
+  TimePoint not_before_{};  // the daemon is busy
+  Duration patience_{};
+};
+
+}  // namespace moddev::client

@@ -1,0 +1,155 @@
+// The inside of Session, shared by its three files: session.cc (the life of the connection),
+// session_inputs.cc (what came), session_epochs.cc (how an epoch becomes live). Not for anyone else.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "client/src/epochs.h"
+#include "client/src/fetcher.h"
+#include "client/src/limits.h"
+#include "client/src/requests.h"
+#include "client/src/session.h"
+
+namespace moddev {
+
+struct Session::State {
+  enum class Phase : std::uint8_t {
+    kHello,    // looking for the daemon
+    kJoining,  // subscribed, the snapshot is under way; events are held
+    kMember,
+    kLeaving,
+  };
+  using Stage = client::EpochInWork::Stage;
+
+  State(SessionOptions given, Link& link_, Loader& loader_, BlobStore& cache_, ViewStore& views_)
+      : options(std::move(given)),
+        link(link_),
+        loader(loader_),
+        cache(cache_),
+        views(views_),
+        random(static_cast<std::minstd_rand::result_type>(options.seed % 2147483646 + 1)),
+        requests(link, random),
+        fetcher(cache) {}
+
+  // --- session.cc: the connection
+  TimePoint step(TimePoint time);
+  void start();
+  void notice_late_step();
+  void notice_silence();
+  /// Back to the beginning with new sockets, after `delay`.
+  void connect_anew(Duration delay);
+  void say_hello();
+  void send_due();
+  void send_alive();
+  void ask_snapshot_when_due();
+  void go_stale(std::string why);
+  [[nodiscard]] TimePoint next_deadline() const;
+  [[nodiscard]] ExecutorState state_to_report() const;
+  void emit(ClientEvent event);
+  void set_problem(std::string problem);
+  [[nodiscard]] bool member() const { return phase == Phase::kMember; }
+  void refresh_status();
+
+  // --- session_inputs.cc: what came
+  /// Returns whether there was anything.
+  bool take_inputs();
+  void take(Reply& reply);
+  void take(Event& event);
+  void apply_event(Event& event);
+  void on(const HelloReply& reply);
+  void on(SnapshotReply& reply, bool joined);
+  void on(ManifestReply& reply);
+  void on(const AliveReply& reply);
+  void on_error(const RequestBody& request, const ErrorReply& error);
+  /// Asks for a snapshot when these are above what we know.
+  void compare_epochs(Epoch head, Epoch committed);
+  /// Whether the message is from the daemon that we know; if not, starts over with it.
+  bool from_our_daemon(const DaemonId& id);
+  void rejoin();
+  void want_snapshot() { snapshot_wanted = true; }
+
+  // --- session_epochs.cc: epochs
+  void on_announce(const AnnounceEvent& announce, bool tell_again);
+  void on_commit(Epoch epoch);
+  void on_abort(Epoch epoch, const std::vector<ExecutorFailure>& failures);
+  void on_committed_manifest(Manifest manifest, bool tell_again);
+  void on_outcome(LoadOutcome outcome);
+  /// Fetches and loads, as far as it goes.
+  void advance();
+  void begin_fetch(client::EpochInWork& work);
+  void load(client::EpochInWork& work);
+  void fail(client::EpochInWork& work, std::vector<ModuleFailure> failures);
+  void prepared(client::EpochInWork& work);
+  void apply_prepared();
+  void promote_pending();
+  void discard(std::optional<client::EpochInWork>& work);
+  void collect_views();
+  void ack(Epoch epoch, AckPhase phase, const client::EpochInWork* work);
+  void tell_failures(const client::EpochInWork& work);
+  [[nodiscard]] client::EpochInWork* active();
+  [[nodiscard]] const Manifest* live_manifest() const;
+  /// The manifest of a committed epoch, if we have it.
+  [[nodiscard]] const Manifest* manifest_of(Epoch epoch) const;
+  /// The applied epoch as far as it counts in the daemon's history.
+  [[nodiscard]] Epoch have() const { return live_repo == daemon.repo ? live_epoch : 0; }
+
+  SessionOptions options;
+  Link& link;
+  Loader& loader;
+  BlobStore& cache;
+  ViewStore& views;
+  std::minstd_rand random;
+  client::RequestBook requests;
+  client::Fetcher fetcher;
+
+  TimePoint now{};
+  bool started = false;
+  TimePoint asked_for = kNever;  // the last deadline that step() returned
+
+  // The connection.
+  Phase phase = Phase::kHello;
+  DaemonId daemon;
+  bool daemon_known = false;
+  std::string events_endpoint;
+  Duration heartbeat = moddev::limits::kHeartbeatInterval;
+  Duration lease = moddev::limits::kLease;
+  TimePoint hello_at{};
+  Duration hello_delay = client::limits::kHelloFirst;
+  TimePoint reply_heard{};
+  TimePoint event_heard{};
+  TimePoint alive_at{};
+  bool stale_told = false;
+  bool left = false;
+
+  // What the daemon told.
+  std::uint64_t seq = 0;
+  Epoch head_epoch = 0;
+  Epoch committed_epoch = 0;
+  bool snapshot_wanted = false;
+  TimePoint snapshot_not_before{};
+  std::deque<Event> held;
+
+  // Epochs.
+  Uuid live_repo;
+  Epoch live_epoch = 0;
+  std::optional<client::EpochInWork> behind;   // committed, not live yet: goes first
+  std::optional<client::EpochInWork> pending;  // announced, not decided
+  std::uint64_t attempts = 0;
+  std::uint64_t attempts_loaded = 0;
+  std::uint64_t loading_attempt = 0;  // what the loader works on; 0: idle
+  std::uint64_t retired_bytes = 0;
+  std::size_t former_views = 0;
+  TimePoint collect_at = kNever;
+  Duration collect_delay{};
+
+  std::deque<ClientEvent> events;
+  SessionStatus status;
+};
+
+}  // namespace moddev

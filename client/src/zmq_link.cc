@@ -1,0 +1,228 @@
+#include "client/src/zmq_link.h"
+
+#include <unistd.h>
+
+#include <utility>
+#include <zmq.hpp>
+
+#include "client/src/limits.h"
+#include "protocol/codec.h"
+
+namespace moddev::client {
+namespace {
+
+constexpr int kIoThreads = 1;
+constexpr std::string_view kEventPrefix = "moddev/1/";
+
+int in_ms(std::chrono::milliseconds d) {
+  return static_cast<int>(d.count());
+}
+
+void set_common_options(zmq::socket_t& socket) {
+  using namespace zmq::sockopt;
+  socket.set(linger, 0);
+  socket.set(maxmsgsize, static_cast<std::int64_t>(limits::kFrameBytes));
+  socket.set(handshake_ivl, in_ms(limits::kHandshakePatience));
+  socket.set(reconnect_ivl, in_ms(limits::kReconnectFirst));
+  socket.set(reconnect_ivl_max, in_ms(limits::kReconnectLast));
+  socket.set(ipv6, true);
+}
+
+SharedBytes bytes_of(const zmq::message_t& message) {
+  const auto* data = static_cast<const std::byte*>(message.data());
+  return std::make_shared<const Bytes>(data, data + message.size());
+}
+
+/// Whether the directory of the socket is the user's own. A missing one becomes the daemon's later.
+Status may_connect(const Endpoint& endpoint) {
+  if (endpoint.scheme != Endpoint::Scheme::kIpc) return {};
+  const std::string directory = endpoint.path.substr(0, endpoint.path.rfind('/'));
+  return check_private_directory(directory.empty() ? "/" : directory, ::geteuid());
+}
+
+}  // namespace
+
+struct ZmqLink::State {
+  explicit State(Endpoint where) : endpoint(std::move(where)) {}
+
+  void open_requests();
+  void connect_when_allowed();
+  bool receive_frames(zmq::socket_t& socket);
+
+  Endpoint endpoint;
+  zmq::context_t context{kIoThreads};
+  zmq::socket_t requests;
+  zmq::socket_t events;
+  bool connected = false;
+  std::optional<Error> problem;
+  std::uint64_t malformed = 0;
+  Frames frames;  // of the last message; kept for its memory
+};
+
+ZmqLink::ZmqLink(std::unique_ptr<State> state) : state_(std::move(state)) {}
+ZmqLink::~ZmqLink() = default;
+
+Result<std::unique_ptr<ZmqLink>> ZmqLink::connect(const std::string& endpoint) {
+  auto parsed = parse_endpoint(endpoint);
+  if (!parsed) return parsed.error();
+  if (parsed->scheme == Endpoint::Scheme::kTcp && (parsed->host == "*" || !parsed->port)) {
+    return Error{
+        ErrorCode::kInvalidArgument,
+        "Cannot connect to " + endpoint + ": a client needs a host and a port, like tcp://127.0.0.1:5555."};
+  }
+  try {
+    auto state = std::make_unique<State>(std::move(*parsed));
+    state->open_requests();
+    return std::unique_ptr<ZmqLink>(new ZmqLink(std::move(state)));
+  } catch (const zmq::error_t& error) {
+    return Error{ErrorCode::kIo, "Cannot connect to " + endpoint + ": " + error.what() + ".", error.num()};
+  }
+}
+
+void ZmqLink::State::open_requests() {
+  requests = zmq::socket_t(context, zmq::socket_type::dealer);
+  set_common_options(requests);
+  requests.set(zmq::sockopt::sndhwm, limits::kRequestQueue);
+  requests.set(zmq::sockopt::rcvhwm, limits::kReplyQueue);
+  connected = false;
+  connect_when_allowed();
+}
+
+void ZmqLink::State::connect_when_allowed() {
+  if (Status allowed = may_connect(endpoint); !allowed) {
+    problem = allowed.error();
+    return;
+  }
+  problem.reset();
+  requests.connect(endpoint.to_string());
+  connected = true;
+}
+
+void ZmqLink::send(const Request& request) {
+  State& s = *state_;
+  try {
+    if (!s.connected) s.connect_when_allowed();
+    if (!s.connected) return;
+    // The delimiter that a REQ socket would send (PROTOCOL.md, "Frames").
+    if (!s.requests.send(zmq::const_buffer(nullptr, 0), zmq::send_flags::sndmore | zmq::send_flags::dontwait))
+      return;
+    const Frames frames = encode(request);
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      const auto more = i + 1 < frames.size() ? zmq::send_flags::sndmore : zmq::send_flags::none;
+      if (!s.requests.send(zmq::const_buffer(frames[i]->data(), frames[i]->size()),
+                           more | zmq::send_flags::dontwait)) {
+        return;
+      }
+    }
+  } catch (const zmq::error_t& error) {
+    s.problem =
+        Error{ErrorCode::kIo, std::string("Cannot send to the daemon: ") + error.what() + ".", error.num()};
+  }
+}
+
+void ZmqLink::subscribe(const std::string& endpoint) {
+  State& s = *state_;
+  auto reachable = reachable_events_endpoint(s.endpoint, endpoint);
+  if (!reachable) {
+    s.problem = reachable.error();
+    return;
+  }
+  try {
+    s.events = zmq::socket_t(s.context, zmq::socket_type::sub);
+    set_common_options(s.events);
+    s.events.set(zmq::sockopt::rcvhwm, limits::kEventQueue);
+    s.events.set(zmq::sockopt::subscribe, kEventPrefix);
+    s.events.connect(*reachable);
+  } catch (const zmq::error_t& error) {
+    s.problem =
+        Error{ErrorCode::kIo, "Cannot subscribe at " + *reachable + ": " + error.what() + ".", error.num()};
+  }
+}
+
+void ZmqLink::reset() {
+  State& s = *state_;
+  try {
+    s.events = {};
+    s.open_requests();
+  } catch (const zmq::error_t& error) {
+    s.problem = Error{ErrorCode::kIo, std::string("Cannot make sockets: ") + error.what() + ".", error.num()};
+  }
+}
+
+/// The next message into `frames`; frames beyond the limit are read and dropped with the whole message.
+bool ZmqLink::State::receive_frames(zmq::socket_t& socket) {
+  for (;;) {
+    frames.clear();
+    bool more = true;
+    bool too_many = false;
+    while (more) {
+      zmq::message_t part;
+      // The other parts are there when the first one is (zmq_msg_recv(3)): this does not wait.
+      if (!socket.recv(part, zmq::recv_flags::dontwait)) return false;
+      more = part.more();
+      too_many = too_many || frames.size() >= limits::kFramesPerMessage;
+      if (!too_many) frames.push_back(bytes_of(part));
+    }
+    if (!too_many) return true;
+    ++malformed;
+  }
+}
+
+std::optional<LinkInput> ZmqLink::receive() {
+  State& s = *state_;
+  try {
+    // Events first: a commit is what everyone waits for.
+    while (s.events && s.receive_frames(s.events)) {
+      if (auto event = decode_event(s.frames)) return LinkInput(std::move(*event));
+      ++s.malformed;
+    }
+    while (s.requests && s.receive_frames(s.requests)) {
+      if (!s.frames.empty() && s.frames.front()->empty()) s.frames.erase(s.frames.begin());
+      if (auto reply = decode_reply(s.frames)) return LinkInput(std::move(*reply));
+      ++s.malformed;
+    }
+  } catch (const zmq::error_t& error) {
+    s.problem = Error{ErrorCode::kIo, std::string("Cannot receive from the daemon: ") + error.what() + ".",
+                      error.num()};
+  }
+  s.frames.clear();
+  return std::nullopt;
+}
+
+std::vector<int> ZmqLink::descriptors() const {
+  std::vector<int> result;
+  if (state_->requests) result.push_back(state_->requests.get(zmq::sockopt::fd));
+  if (state_->events) result.push_back(state_->events.get(zmq::sockopt::fd));
+  return result;
+}
+
+const std::optional<Error>& ZmqLink::problem() const {
+  return state_->problem;
+}
+std::uint64_t ZmqLink::malformed() const {
+  return state_->malformed;
+}
+
+Result<std::string> reachable_events_endpoint(const Endpoint& endpoint, const std::string& told) {
+  auto events = parse_endpoint(told);
+  if (!events) return events.error().with_context("The daemon told a wrong place for its events");
+  if (endpoint.scheme == Endpoint::Scheme::kIpc) {
+    // Elsewhere on the disk the directory would not have been checked.
+    const auto directory = [](const std::string& path) { return path.substr(0, path.rfind('/')); };
+    if (events->scheme != Endpoint::Scheme::kIpc || directory(events->path) != directory(endpoint.path)) {
+      return Error{ErrorCode::kInvalidArgument, "The daemon at " + endpoint.to_string() +
+                                                    " told that its events are at " + told +
+                                                    ", which is not beside it; they are not listened to."};
+    }
+    return events->to_string();
+  }
+  if (events->scheme != Endpoint::Scheme::kTcp || !events->port) {
+    return Error{ErrorCode::kInvalidArgument, "The daemon at " + endpoint.to_string() +
+                                                  " told that its events are at " + told +
+                                                  ", which cannot be reached from here."};
+  }
+  events->host = endpoint.host;
+  return events->to_string();
+}
+
+}  // namespace moddev::client

@@ -1,0 +1,76 @@
+// A Loader without threads and without code: a module is its bytes. It takes them from the plan or from the
+// store, as the real one does, and fails where it is told to. Deterministic.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/src/loader.h"
+#include "protocol/blob_store.h"
+
+namespace moddev::test {
+
+/// A module of the fake loader; counts how many live.
+class FakeModule final : public LoadedModule {
+ public:
+  FakeModule(ModuleEntry entry, SharedBytes bytes, std::shared_ptr<std::size_t> living)
+      : entry_(std::move(entry)), bytes_(std::move(bytes)), living_(std::move(living)) {
+    ++*living_;
+  }
+  ~FakeModule() override { --*living_; }
+  FakeModule(const FakeModule&) = delete;
+  FakeModule& operator=(const FakeModule&) = delete;
+
+  [[nodiscard]] Result<void*> symbol(std::string_view name) const override;
+  [[nodiscard]] Result<std::span<const std::byte>> bytes() const override { return std::span(*bytes_); }
+  [[nodiscard]] std::uint64_t retired_bytes() const override { return 0; }
+  [[nodiscard]] const ModuleEntry& entry() const { return entry_; }
+
+ private:
+  ModuleEntry entry_;
+  SharedBytes bytes_;
+  std::shared_ptr<std::size_t> living_;
+};
+
+class FakeLoader final : public Loader {
+ public:
+  explicit FakeLoader(BlobStore& store) : store_(store) {}
+
+  void prepare(LoadPlan plan) override;
+  std::optional<LoadOutcome> poll() override;
+  void retire(std::shared_ptr<const View> view) override;
+  [[nodiscard]] std::vector<int> descriptors() const override { return {}; }
+
+  /// false: an outcome is there only after finish().
+  bool immediate = true;
+  /// Lets the preparation that runs come to its end.
+  void finish() { finished_ = true; }
+  [[nodiscard]] bool busy() const { return running_.has_value(); }
+
+  /// Artifacts that do not load, with the loader's reason.
+  std::map<Digest, std::string> refused;
+  /// The same, decided at the time.
+  std::function<std::optional<std::string>(const ModuleEntry&)> refuse;
+
+  /// Epochs in the order of prepare() and of retire().
+  std::vector<Epoch> prepared;
+  std::vector<Epoch> retired;
+  /// Modules made, and those that still live.
+  std::size_t modules_loaded = 0;
+  [[nodiscard]] std::size_t modules_living() const { return *living_; }
+
+ private:
+  [[nodiscard]] LoadOutcome outcome_of(LoadPlan& plan);
+  Result<std::shared_ptr<const LoadedModule>> load(const ModuleEntry& entry, const LoadPlan& plan);
+
+  BlobStore& store_;
+  std::optional<LoadPlan> running_;
+  bool finished_ = false;
+  std::shared_ptr<std::size_t> living_ = std::make_shared<std::size_t>(0);
+};
+
+}  // namespace moddev::test
