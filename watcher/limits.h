@@ -68,7 +68,6 @@ inline constexpr std::size_t kBuildBarriers = 64;
 /// A sync waits for so long at most for its cookie (then a rescan alone must do) and for writers.
 inline constexpr auto kCookiePatience = std::chrono::seconds(2);
 inline constexpr auto kSyncWriterPatience = std::chrono::seconds(3);
-inline constexpr std::size_t kWaitingSyncs = 1'024;
 /// Paths named in one warning; the rest are counted.
 inline constexpr std::size_t kPathsNamed = 4;
 

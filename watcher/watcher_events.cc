@@ -13,6 +13,9 @@ bool Watcher::State::read_events() {
 
 void Watcher::State::handle(const WatchEvent& event) {
   using Kind = WatchEvent::Kind;
+  // Something new may be what a dangling link waits for.
+  if (!dangling.empty() && event.kind != Kind::kAttributes && tree.find(event.path) == nullptr)
+    links_dirty = true;
   switch (event.kind) {
     case Kind::kOverflow:
       overflowed();
@@ -127,6 +130,16 @@ void Watcher::State::check_links() {
     auto resolved = files.resolve(link);
     if (!resolved || *resolved != target) moved.push_back(link);
   }
+  for (auto link = dangling.begin(); link != dangling.end();) {
+    auto stat = files.lstat(*link);
+    const bool is_link = stat && stat->type == FileType::kSymlink;
+    if (is_link && !files.resolve(*link)) {
+      ++link;
+      continue;
+    }
+    if (is_link) moved.push_back(*link);
+    link = dangling.erase(link);
+  }
   for (const std::string& link : moved) touch(link, WatchEvent::Kind::kChanged, false);
 }
 
@@ -134,6 +147,7 @@ void Watcher::State::set_link(const std::string& path, const std::string& target
   const auto known = link_target.find(path);
   if (known != link_target.end() && known->second == target) return;
   forget_link(path);
+  dangling.erase(path);
   link_target[path] = target;
   links_to[target].insert(path);
   // Writers of the target are seen only where its directory is watched.

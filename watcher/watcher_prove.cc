@@ -87,8 +87,10 @@ void Watcher::State::look_behind_name(const std::string& path) {
   auto target = files.resolve(path);
   if (!target) {
     // A link that leads in circles leads nowhere.
-    if (target.error().code == ErrorCode::kNotFound || target.error().sys_errno == ELOOP)
+    if (target.error().code == ErrorCode::kNotFound || target.error().sys_errno == ELOOP) {
+      dangling.insert(path);
       return vanished(path);
+    }
     reject(path, target.error().message);
     return settle(path);
   }

@@ -24,6 +24,7 @@ void Watcher::State::scan() {
     scans.pop_front();
     scans_queued.erase(next.path);
     scan_directory(next.path, next.deep);
+    if (!dangling.empty()) links_dirty = true;
     if (scans.empty()) {
       plan_slow_rescan();
       tell_unwatched();

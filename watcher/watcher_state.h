@@ -121,6 +121,7 @@ struct Watcher::State {
   std::unordered_map<std::string, std::string> link_target;
   std::unordered_map<std::string, std::set<std::string>> links_to;
   std::unordered_map<std::string, std::size_t> target_watches;  // directories watched only for targets
+  std::set<std::string> dangling;  // links that lead nowhere yet: what they lead to may still be built
   bool links_dirty = false;
 
   std::deque<Sync> syncs;

@@ -9,6 +9,8 @@ moddev_add_test(watcher_unit_test
 
 moddev_add_test(watcher_real_test
   SOURCES
+    unit/watcher/disk_model_test.cc
+    unit/watcher/doctor_test.cc
     unit/watcher/real_watcher_test.cc
   LIBRARIES moddev_support_watcher
   LABELS unit asan)

@@ -42,12 +42,13 @@ std::map<std::string, std::string> files_below(const fs::path& root) {
   std::map<std::string, std::string> files;
   for (auto at = fs::recursive_directory_iterator(root); at != fs::recursive_directory_iterator(); ++at) {
     const std::string relative = at->path().lexically_relative(root).string();
-    const bool directory = at->is_directory() && !at->is_symlink();
+    const bool directory = !at->is_symlink() && at->is_directory();
     if (rules.ignored(relative, directory)) {
       if (directory) at.disable_recursion_pending();
       continue;
     }
-    if (at->is_regular_file()) files[relative] = read_file(at->path());
+    std::error_code circle;  // of symlinks
+    if (at->is_regular_file(circle)) files[relative] = read_file(at->path());
   }
   return files;
 }

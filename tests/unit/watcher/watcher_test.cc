@@ -454,6 +454,22 @@ TEST(Watcher, SymlinksAreFollowedAndMayBeRetargeted) {
   EXPECT_EQ(world.listener.holds["alias.txt"], "three");
 }
 
+TEST(Watcher, ASymlinkMayBeMadeBeforeItsTarget) {
+  World world;
+  world.files.symlink("liba.txt.1", "liba.txt");
+  world.files.symlink("d/b.txt", "b.txt");
+  world.run(seconds(1));
+  EXPECT_THAT(world.listener.holds, IsEmpty());
+  EXPECT_TRUE(world.watcher.idle());
+  world.files.write("liba.txt.1", "x");
+  world.step();
+  EXPECT_THAT(world.listener.holds, SizeIs(2));
+  world.files.make_directory("d");
+  world.files.write("d/b.txt", "y");
+  world.run();
+  EXPECT_EQ(world.listener.holds, world.files.all_files());
+}
+
 TEST(Watcher, ASymlinkThatCameToLeadInCirclesIsNoFileAnyMore) {
   World world;
   world.files.write("b.txt", "x");
