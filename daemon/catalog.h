@@ -4,6 +4,8 @@
 #pragma once
 
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -48,9 +50,33 @@ class Catalog {
   [[nodiscard]] const ModuleSet& modules() const { return modules_; }
 
  private:
-  struct File;
+  /// One file that could be an artifact.
+  struct File {
+    std::string real_path;
+    Digest digest;
+    std::uint64_t size = 0;
+  };
+  /// What the bytes of a native file say, kept per digest: reading a large library twice is slow.
+  struct NativeFacts {
+    /// Empty for a shared library; else why it is none. A program is `program` and no reason for a complaint.
+    std::string refusal;
+    bool program = false;
+    std::string soname;
+    std::vector<std::string> needed;
+  };
+
+  const NativeFacts& facts_of(const Digest& digest);
+  /// The file that stands for `name`: the only one, or the one that the others are symlinks to. Null when
+  /// files clash.
+  [[nodiscard]] const std::string* choose(const std::string& name) const;
+  void settle(const std::string& name, Outcome& outcome);
+  void connect();
+
   CatalogOptions options_;
   BlobStore& blobs_;
+  std::map<std::string, File> files_;                                  // by path
+  std::map<std::string, std::set<std::string>, std::less<>> by_name_;  // module to paths
+  std::map<Digest, NativeFacts> facts_;
   ModuleSet modules_;
 };
 
