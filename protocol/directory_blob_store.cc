@@ -21,6 +21,15 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kDamagedSuffix = ".damaged";
 
+/// The directories that a blob can be in, and how many of them make_ready() makes in one call.
+constexpr unsigned kShards = 256;
+constexpr unsigned kShardsAtOnce = 4;
+
+std::string shard_name(unsigned shard) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  return {kDigits[shard / 16], kDigits[shard % 16]};
+}
+
 fs::path path_in(const fs::path& root, const Digest& digest) {
   const std::string hex = digest.hex();
   return root / hex.substr(0, 2) / hex;
@@ -91,46 +100,79 @@ void clean(const fs::path& directory) {
 
 std::atomic<std::uint64_t> g_temporary_counter{0};
 
-}  // namespace
+/// A file on its way: unnamed to everybody but its writer.
+struct Temporary {
+  fs::path path;
+  Descriptor file{-1};
 
-/// What writers tell the store; they may outlive it.
-struct DirectoryBlobStore::Unsynced {
-  std::mutex mutex;
-  std::vector<Digest> digests;
-  bool too_many = false;
+  Temporary() = default;
+  ~Temporary() {
+    if (!path.empty()) ::unlink(path.c_str());
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
 
-  void add(const Digest& digest) {
-    const std::lock_guard lock(mutex);
-    if (digests.size() >= limits::kUnsyncedBlobs) {
-      too_many = true;
-      return;
-    }
-    digests.push_back(digest);
+  static Result<std::unique_ptr<Temporary>> create(const fs::path& root) {
+    const fs::path path =
+        root / "tmp" / (std::to_string(::getpid()) + "-" + std::to_string(g_temporary_counter.fetch_add(1)));
+    // Who creates a file may write to it whatever its mode says (open(2)): it is read-only from the start.
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+    if (fd < 0) return errno_error("cannot create '" + path.string() + "'", errno);
+    auto temporary = std::make_unique<Temporary>();
+    temporary->path = path;
+    temporary->file.reset(fd);
+    (void)::flock(fd, LOCK_EX | LOCK_NB);
+    return temporary;
   }
 };
 
-namespace {
+}  // namespace
+
+/// What a store and its writers share; writers may outlive the store.
+struct DirectoryBlobStore::State {
+  explicit State(fs::path path) : root(std::move(path)) {}
+
+  const fs::path root;
+  std::mutex mutex;
+  std::vector<Digest> unsynced;
+  bool too_many_unsynced = false;
+  // Made ahead: a file for the next blob, and the directories before this one.
+  std::unique_ptr<Temporary> ready;
+  unsigned next_shard = 0;
+
+  void remember(const Digest& digest) {
+    const std::lock_guard lock(mutex);
+    if (unsynced.size() < limits::kUnsyncedBlobs) {
+      unsynced.push_back(digest);
+    } else {
+      too_many_unsynced = true;
+    }
+  }
+  Result<std::unique_ptr<Temporary>> temporary() {
+    {
+      const std::lock_guard lock(mutex);
+      if (ready != nullptr) return std::move(ready);
+    }
+    return Temporary::create(root);
+  }
+};
 
 /// Keeps small blobs in memory until they are committed: most are small, and one that is there already then
 /// costs no write at all.
-class DirectoryBlobWriter final : public BlobWriter {
+class DirectoryBlobStore::Writer final : public BlobWriter {
  public:
-  using Added = std::function<void(const Digest&)>;
-  DirectoryBlobWriter(fs::path root, Added added) : root_(std::move(root)), added_(std::move(added)) {}
-  ~DirectoryBlobWriter() override {
-    if (!temporary_.empty()) ::unlink(temporary_.c_str());
-  }
+  explicit Writer(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
   Status write(std::span<const std::byte> data) override {
     MODDEV_ASSERT(!finished_, "no write() after finish()");
     hasher_.update(data);
     size_ += data.size();
-    if (file_.get() < 0 && size_ <= limits::kBlobWriterBuffer) {
+    if (temporary_ == nullptr && size_ <= limits::kBlobWriterBuffer) {
       buffer_.insert(buffer_.end(), data.begin(), data.end());
       return {};
     }
     MODDEV_TRY(flush());
-    return write_all(file_.get(), data, "'" + temporary_.string() + "'");
+    return write_all(temporary_->file.get(), data, "'" + temporary_->path.string() + "'");
   }
   [[nodiscard]] std::uint64_t size() const override { return size_; }
 
@@ -144,47 +186,43 @@ class DirectoryBlobWriter final : public BlobWriter {
   Status commit() override {
     MODDEV_ASSERT(finished_ && !committed_, "commit() once, after finish()");
     committed_ = true;
-    const fs::path target = path_in(root_, digest_);
+    const fs::path target = path_in(state_->root, digest_);
     struct stat info {};
-    if (::stat(target.c_str(), &info) == 0 && static_cast<std::uint64_t>(info.st_size) == size_) {
-      added_(digest_);  // whoever wrote it may not have made it durable
-      return {};
+    if (::stat(target.c_str(), &info) != 0 || static_cast<std::uint64_t>(info.st_size) != size_) {
+      MODDEV_TRY(flush());
+      MODDEV_TRY(give_name(target));
     }
-    MODDEV_TRY(flush());
-    if (::rename(temporary_.c_str(), target.c_str()) != 0) {
-      if (errno != ENOENT) return errno_error("cannot create '" + target.string() + "'", errno);
-      // The first blob of its shard.
-      MODDEV_TRY(make_private_directory(target.parent_path()));
-      if (::rename(temporary_.c_str(), target.c_str()) != 0) {
-        return errno_error("cannot create '" + target.string() + "'", errno);
-      }
-    }
-    temporary_.clear();
-    added_(digest_);
+    state_->remember(digest_);  // a blob that was there may not be durable either
     return {};
   }
 
  private:
   /// Opens the temporary, unless it is open, and writes what was kept.
   Status flush() {
-    if (file_.get() >= 0) return {};
-    fs::path path =
-        root_ / "tmp" / (std::to_string(::getpid()) + "-" + std::to_string(g_temporary_counter.fetch_add(1)));
-    // Who creates a file may write to it whatever its mode says (open(2)): it is read-only from the start.
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
-    if (fd < 0) return errno_error("cannot create '" + path.string() + "'", errno);
-    file_.reset(fd);
-    temporary_ = std::move(path);
-    (void)::flock(fd, LOCK_EX | LOCK_NB);
-    MODDEV_TRY(write_all(fd, buffer_, "'" + temporary_.string() + "'"));
+    if (temporary_ != nullptr) return {};
+    auto temporary = state_->temporary();
+    if (!temporary) return temporary.error();
+    temporary_ = std::move(*temporary);
+    MODDEV_TRY(write_all(temporary_->file.get(), buffer_, "'" + temporary_->path.string() + "'"));
     buffer_ = Bytes();
     return {};
   }
 
-  fs::path root_;
-  Added added_;
-  fs::path temporary_;
-  Descriptor file_{-1};
+  Status give_name(const fs::path& target) {
+    if (::rename(temporary_->path.c_str(), target.c_str()) != 0) {
+      if (errno != ENOENT) return errno_error("cannot create '" + target.string() + "'", errno);
+      // The first blob of its shard.
+      MODDEV_TRY(make_private_directory(target.parent_path()));
+      if (::rename(temporary_->path.c_str(), target.c_str()) != 0) {
+        return errno_error("cannot create '" + target.string() + "'", errno);
+      }
+    }
+    temporary_->path.clear();
+    return {};
+  }
+
+  std::shared_ptr<State> state_;
+  std::unique_ptr<Temporary> temporary_;
   Bytes buffer_;
   Hasher hasher_;
   std::uint64_t size_ = 0;
@@ -193,10 +231,8 @@ class DirectoryBlobWriter final : public BlobWriter {
   bool committed_ = false;
 };
 
-}  // namespace
-
 DirectoryBlobStore::DirectoryBlobStore(fs::path root)
-    : root_(std::move(root)), unsynced_(std::make_shared<Unsynced>()) {}
+    : root_(root), state_(std::make_shared<State>(std::move(root))) {}
 DirectoryBlobStore::~DirectoryBlobStore() = default;
 
 Result<std::unique_ptr<DirectoryBlobStore>> DirectoryBlobStore::open(const fs::path& root) {
@@ -211,20 +247,37 @@ fs::path DirectoryBlobStore::path_of(const Digest& digest) const {
 }
 
 Result<std::unique_ptr<BlobWriter>> DirectoryBlobStore::create() {
-  return std::unique_ptr<BlobWriter>(std::make_unique<DirectoryBlobWriter>(
-      root_, [unsynced = unsynced_](const Digest& digest) { unsynced->add(digest); }));
+  return std::unique_ptr<BlobWriter>(std::make_unique<Writer>(state_));
+}
+
+void DirectoryBlobStore::make_ready() {
+  unsigned shard = 0;
+  unsigned last_shard = 0;
+  bool file_is_ready = false;
+  {
+    const std::lock_guard lock(state_->mutex);
+    shard = state_->next_shard;
+    last_shard = state_->next_shard = std::min(kShards, shard + kShardsAtOnce);
+    file_is_ready = state_->ready != nullptr;
+  }
+  // Without the lock, because this can take long; an error shows when the file or directory is really needed.
+  for (; shard < last_shard; ++shard) (void)::mkdir((root_ / shard_name(shard)).c_str(), 0700);
+  if (file_is_ready) return;
+  auto temporary = Temporary::create(root_);
+  const std::lock_guard lock(state_->mutex);
+  if (temporary.ok() && state_->ready == nullptr) state_->ready = std::move(*temporary);
 }
 
 Status DirectoryBlobStore::sync() {
   std::vector<Digest> digests;
   bool everything = false;
   {
-    const std::lock_guard lock(unsynced_->mutex);
-    digests.swap(unsynced_->digests);
-    everything = std::exchange(unsynced_->too_many, false);
+    const std::lock_guard lock(state_->mutex);
+    digests.swap(state_->unsynced);
+    everything = std::exchange(state_->too_many_unsynced, false);
   }
   const auto again = [&](const std::string& what, int err) {
-    for (const Digest& digest : digests) unsynced_->add(digest);
+    for (const Digest& digest : digests) state_->remember(digest);
     return errno_error("cannot make '" + what + "' durable", err);
   };
   const auto flush = [&](const fs::path& path, int (*how)(int)) -> Status {

@@ -187,6 +187,32 @@ TEST_F(DirectoryStore, AWriterMayOutliveTheStore) {
   EXPECT_TRUE(store_->contains(digest_of("late")));
 }
 
+TEST_F(DirectoryStore, AFileMadeAheadIsUsedOnceAndNotLeftBehind) {
+  for (int i = 0; i < 100; ++i) store_->make_ready();
+  EXPECT_EQ(temporaries(), 1U);
+  EXPECT_EQ(std::distance(fs::directory_iterator(root_), {}), 256 + 1);  // all shards, and tmp
+  for (const char* text : {"first", "second"}) {
+    ASSERT_TRUE(store_->put(digest_of(text), as_bytes(text)).ok());
+    EXPECT_EQ(as_text(*store_->read(digest_of(text)).value()), text);
+    EXPECT_EQ(temporaries(), 0U);
+  }
+  store_->make_ready();
+  store_.reset();
+  EXPECT_EQ(temporaries(), 0U);
+}
+
+TEST_F(DirectoryStore, AFileMadeAheadOfAKilledProcessIsRemoved) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    store_->make_ready();
+    ::raise(SIGKILL);
+  }
+  ::waitpid(child, nullptr, 0);
+  EXPECT_EQ(temporaries(), 1U);
+  open();
+  EXPECT_EQ(temporaries(), 0U);
+}
+
 TEST_F(DirectoryStore, AFileInTheWayIsNamed) {
   const fs::path file = directory_ / "file";
   std::ofstream(file) << "x";
