@@ -2,16 +2,19 @@
 //
 // A View is one epoch, whole and immutable. The current view is replaced in one store. A Pin holds a view:
 // for as long as the pin lives, its modules stay loaded and their code stays mapped. pin() is wait-free: two
-// stores and a load, whatever other threads do; no count is shared between threads.
+// stores and a load, whatever other threads do; no count is shared between threads. Nothing here takes the
+// dynamic loader's lock, so calls go on while a new version is being loaded.
 #pragma once
 
 #include <moddev/protocol/result.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace moddev {
@@ -34,14 +37,32 @@ struct ModuleInfo {
 class Pin {
  public:
   Pin() = default;
-  Pin(Pin&& other) noexcept;
-  Pin& operator=(Pin&& other) noexcept;
-  ~Pin();
+  Pin(Pin&& other) noexcept
+      : view_(std::exchange(other.view_, nullptr)), slot_(std::exchange(other.slot_, nullptr)) {}
+  Pin& operator=(Pin&& other) noexcept {
+    if (this != &other) {
+      release();
+      view_ = std::exchange(other.view_, nullptr);
+      slot_ = std::exchange(other.slot_, nullptr);
+    }
+    return *this;
+  }
+  ~Pin() { release(); }
+
+  /// Whether a view is held; false before the first epoch.
+  explicit operator bool() const { return view_ != nullptr; }
+  /// Lets go early. What the pin returned may not be used any more.
+  void release() noexcept {
+    if (slot_ != nullptr) slot_->store(0, std::memory_order_release);
+    view_ = nullptr;
+    slot_ = nullptr;
+  }
 
   /// 0 before the first epoch and for an empty pin.
   [[nodiscard]] std::uint64_t epoch() const;
 
-  /// The address of an exported symbol of a native module. Errors: kNotFound names what there is instead.
+  /// The address of a symbol that the native module itself exports. Errors: kNotFound, whose message names
+  /// what there is instead; kRefused when the module is not native.
   [[nodiscard]] Result<void*> symbol(std::string_view module, std::string_view symbol) const;
 
   /// pin.function<double(int)>("scorer", "score"): the same as a function pointer. The signature is the
@@ -61,8 +82,9 @@ class Pin {
 
  private:
   friend class ViewStore;
+  Pin(const View* view, std::atomic<std::uintptr_t>* slot) : view_(view), slot_(slot) {}
   const View* view_ = nullptr;
-  void* slot_ = nullptr;  // where the hold is written down, see client/src/view_store.h
+  std::atomic<std::uintptr_t>* slot_ = nullptr;  // where the hold is written down: client/src/view_store.h
 };
 
 }  // namespace moddev

@@ -1,0 +1,14 @@
+moddev_add_test(loading_view_test
+  SOURCES
+    unit/loading/view_store_test.cc
+  LIBRARIES moddev_client
+  LABELS unit asan tsan)
+
+# The same without membarrier(2).
+add_executable(loading_view_symmetric_test
+  unit/loading/symmetric_test_main.cc
+  unit/loading/view_store_test.cc)
+target_link_libraries(loading_view_symmetric_test PRIVATE moddev_client GTest::gmock GTest::gtest moddev_build_flags)
+target_include_directories(loading_view_symmetric_test PRIVATE ${PROJECT_SOURCE_DIR})
+gtest_discover_tests(loading_view_symmetric_test DISCOVERY_MODE PRE_TEST TEST_PREFIX Symmetric.
+  PROPERTIES LABELS "unit;asan;tsan" TIMEOUT 60)
