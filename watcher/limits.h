@@ -102,6 +102,9 @@ inline constexpr auto kPollCostPerEntry = std::chrono::microseconds(40);
 /// Entries compared in one read(); the round goes on in the next.
 inline constexpr std::size_t kPollEntriesPerRead = 4'096;
 
+/// FSEvents records that nobody has read yet. More are dropped, and a rescan makes up for them.
+inline constexpr std::size_t kFsEventsQueue = 65'536;
+
 /// Bytes taken from the inotify descriptor at once, and how often in one read(): the rest waits in the
 /// kernel.
 inline constexpr std::size_t kInotifyBufferBytes = 64UL * 1024;

@@ -9,6 +9,7 @@
 #include "protocol/bytes.h"
 #include "watcher/completeness.h"
 #include "watcher/finished_proof.h"
+#include "watcher/fsevents_decode.h"
 #include "watcher/ignore_rules.h"
 #include "watcher/inotify_decode.h"
 #include "watcher/inotify_source.h"
@@ -129,6 +130,47 @@ TEST(InotifyLimits, TheAdviceNamesTheSysctlItsValueTheNeedAndTheCommand) {
   EXPECT_THAT(advice, HasSubstr("sudo sysctl -w fs.inotify.max_user_watches=16384"));
   EXPECT_GT(inotify_limit("max_user_watches"), 0U);
   EXPECT_EQ(inotify_limit("no_such_limit"), 0U);
+}
+
+// ----------------------------------------------------------------------------------------- fsevents_decode
+
+TEST(FsEventsDecode, FlagsAreHintsAndLossesAreLosses) {
+  using namespace fsevents;
+  struct Case {
+    const char* what;
+    const char* path;
+    std::uint32_t flags;
+    std::vector<WatchEvent> events;
+  };
+  const Case cases[] = {
+      {"written", "/w/a", kItemIsFile | kItemModified, {{Kind::kChanged, "a", {}}}},
+      {"cumulative: nobody knows which came last",
+       "/w/a",
+       kItemIsFile | kItemCreated | kItemRemoved | kItemRenamed,
+       {{Kind::kChanged, "a", {}}}},
+      {"removed is a hint, too", "/w/d/a", kItemIsFile | kItemRemoved, {{Kind::kChanged, "d/a", {}}}},
+      {"attributes only",
+       "/w/a",
+       kItemIsFile | kItemXattrMod | kItemInodeMetaMod,
+       {{Kind::kAttributes, "a", {}}}},
+      {"attributes and content",
+       "/w/a",
+       kItemIsFile | kItemXattrMod | kItemModified,
+       {{Kind::kChanged, "a", {}}}},
+      {"a symlink", "/w/l", kItemIsSymlink | kItemCreated, {{Kind::kChanged, "l", {}}}},
+      {"a directory came or went", "/w/d/", kItemIsDir | kItemRemoved, {{Kind::kDirectory, "d", {}}}},
+      {"coalesced below a directory", "/w/d", kMustScanSubDirs, {{Kind::kDirectory, "d", {}}}},
+      {"dropped in user space", "/w", kMustScanSubDirs | kUserDropped, {{Kind::kOverflow, {}, {}}}},
+      {"dropped in the kernel", "/w", kMustScanSubDirs | kKernelDropped, {{Kind::kOverflow, {}, {}}}},
+      {"ids wrapped", "/w", kEventIdsWrapped, {{Kind::kOverflow, {}, {}}}},
+      {"the root moved", "/w", kRootChanged, {{Kind::kRootGone, {}, {}}}},
+      {"history", "/w", kHistoryDone, {}},
+      {"a mount below", "/w/m", kMount, {{Kind::kDirectory, "m", {}}}},
+      {"a neighbour", "/wall/a", kItemIsFile | kItemModified, {}},
+      {"flags from the future", "/w/a", 0x80000000U, {{Kind::kChanged, "a", {}}}},
+  };
+  for (const Case& c : cases)
+    EXPECT_EQ(decode_fsevents(std::vector<FsEventsRecord>{{c.path, c.flags}}, "/w"), c.events) << c.what;
 }
 
 // -------------------------------------------------------------------------------------------- ignore_rules
