@@ -18,7 +18,7 @@ class Follower:
     def __init__(self, endpoint, timeout):
         self.context, self.endpoint, self.deadline = zmq.Context(), endpoint, time.monotonic() + timeout
         self.requests = self.events = self.daemon = None
-        self.ids, self.seq, self.epoch, self.checked = 0, 0, -1, set()
+        self.ids, self.seq, self.epoch, self.checked = 0, 0, 0, set()
 
     def open(self, kind, endpoint):
         socket = self.context.socket(kind)
@@ -65,7 +65,7 @@ class Follower:
         header, _ = self.ask("snapshot")
         manifest, self.seq = header["committed"], header["seq"]
         if self.daemon and self.daemon[0] != header["repo"]:
-            self.epoch = -1  # another history: its numbers mean something else
+            self.epoch = 0  # another history: its numbers mean something else
         self.daemon = header["repo"], header["incarnation"]
         if manifest["epoch"] > self.epoch:
             for module in manifest["modules"]:
