@@ -60,7 +60,7 @@ inline constexpr auto kFailureRetryLast = std::chrono::seconds(30);
 /// Finished files wait for so long at most for others that are still being written; then they go without,
 /// with a warning that names the laggards.
 inline constexpr auto kHoldLimit = std::chrono::seconds(3);
-/// A path that changes faster than it can be copied goes out at least so often.
+/// Files that are finished, but saved again before the batch is out, go out at least so often.
 inline constexpr auto kBurstLimit = std::chrono::milliseconds(250);
 /// A build barrier that is not renewed for so long is released with a warning.
 inline constexpr auto kBuildBarrierLimit = std::chrono::seconds(30);
@@ -108,6 +108,6 @@ inline constexpr std::size_t kFsEventsQueue = 65'536;
 /// Bytes taken from the inotify descriptor at once, and how often in one read(): the rest waits in the
 /// kernel.
 inline constexpr std::size_t kInotifyBufferBytes = 64UL * 1024;
-inline constexpr int kInotifyReads = 64;
+inline constexpr int kInotifyReads = 4;
 
 }  // namespace moddev::watcher::limits

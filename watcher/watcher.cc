@@ -17,10 +17,10 @@ TimePoint Watcher::step(TimePoint now) {
   s.looks_left = limits::kLooksPerStep;
   s.directories_left = limits::kDirectoriesPerStep;
   if (!s.started) s.start();
-  for (int round = 0; round < limits::kRoundsPerStep; ++round) {
+  for (int round = 0;; ++round) {
     const bool heard = s.read_events();
     // What came while we worked is taken in before anything goes out; the first quiet round ends the step.
-    if (round > 0 && !heard) break;
+    if (round > 0 && (!heard || round == limits::kRoundsPerStep)) break;
     s.run_timers();
     s.check_links();
     s.progress_syncs();
