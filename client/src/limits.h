@@ -72,6 +72,10 @@ inline constexpr auto kHandshakePatience = std::chrono::milliseconds(3'000);
 
 /// How long a client that is destroyed waits for the daemon to hear its goodbye.
 inline constexpr auto kLeavePatience = std::chrono::milliseconds(100);
+/// A longer wait_for() ends after this.
+inline constexpr auto kLongestWait = std::chrono::hours(24 * 365);
+/// Modules named in the message of a wait_for() that ended without the module.
+inline constexpr std::size_t kNamesShown = 8;
 /// Directories looked through upwards for moddev.toml.
 inline constexpr std::size_t kConfigurationDepth = 64;
 /// A larger moddev.toml is refused.

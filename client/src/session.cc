@@ -122,6 +122,8 @@ void Session::State::notice_silence() {
 }
 
 void Session::State::connect_anew(Duration delay) {
+  // While it looks for a daemon, hellos keep their rhythm whatever becomes of the sockets.
+  if (phase != Phase::kHello) hello_at = now + delay;
   phase = Phase::kHello;
   link.reset();
   requests.count_sent();
@@ -130,7 +132,6 @@ void Session::State::connect_anew(Duration delay) {
   held.clear();
   snapshot_wanted = false;
   reply_heard = now;
-  hello_at = now + delay;
 }
 
 void Session::State::say_hello() {

@@ -132,6 +132,7 @@ void Session::State::on_error(const RequestBody& request, const ErrorReply& erro
     const bool other_version = error.code == ErrorCode::kUnsupported;
     hello_at = now + std::max<Duration>(
                          later, other_version ? Duration(client::limits::kUnsupportedRetry) : hello_delay);
+    reply_heard = hello_at;  // until then its silence is what was agreed
     go_stale("The daemon at " + options.endpoint + " cannot serve this client: " + error.message);
   } else if (std::holds_alternative<JoinRequest>(request)) {
     go_stale("The daemon at " + options.endpoint + " does not let this executor join: " + error.message);

@@ -1,0 +1,9 @@
+moddev_add_test(session_unit_test
+  SOURCES
+    unit/session/discovery_test.cc
+    unit/session/epochs_test.cc
+    unit/session/fetcher_test.cc
+    unit/session/joining_test.cc
+    unit/session/requests_test.cc
+  LIBRARIES moddev_support_session
+  LABELS unit asan)

@@ -1,0 +1,136 @@
+#include "client/src/discovery.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "client/src/limits.h"
+#include "client/src/zmq_link.h"
+#include "protocol/endpoint.h"
+
+namespace moddev::client {
+namespace {
+
+class Discovery : public ::testing::Test {
+ protected:
+  Discovery() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "moddev-discovery-XXXXXX").string();
+    root = ::mkdtemp(pattern.data());
+    std::filesystem::create_directories(root / "project/sub/dir");
+    here.working_directory = (root / "project/sub/dir").string();
+    here.xdg_runtime_dir = "/run/user/1000";
+    here.uid = ::geteuid();
+  }
+  ~Discovery() override { std::filesystem::remove_all(root); }
+
+  void write(const std::filesystem::path& file, const std::string& text) {
+    std::ofstream(root / file) << text;
+  }
+
+  std::filesystem::path root;
+  Surroundings here;
+};
+
+TEST_F(Discovery, WithoutAnythingItIsTheUsersDefaultSocket) {
+  const auto found = discover_endpoint("", here);
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_EQ(found->endpoint, "ipc:///run/user/1000/moddev/default.sock");
+  EXPECT_EQ(found->source, "the default");
+  here.xdg_runtime_dir.clear();
+  EXPECT_EQ(discover_endpoint("", here)->endpoint, default_endpoint(nullptr, here.uid));
+}
+
+TEST_F(Discovery, TheNearestConfigurationFileUpwardsDecides) {
+  write("moddev.toml", "endpoint = \"tcp://127.0.0.1:1\"\n");
+  EXPECT_EQ(discover_endpoint("", here)->endpoint, "tcp://127.0.0.1:1");
+  write("project/moddev.toml", "# ours\nendpoint = \"tcp://127.0.0.1:2\"\n[watch]\ndebounce = 5\n");
+  const auto found = discover_endpoint("", here);
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_EQ(found->endpoint, "tcp://127.0.0.1:2");
+  EXPECT_EQ(found->source, (root / "project/moddev.toml").string());
+}
+
+TEST_F(Discovery, AFileWithoutAnEndpointLeavesItToTheDefault) {
+  write("project/moddev.toml", "debounce = 5\n");
+  EXPECT_EQ(discover_endpoint("", here)->source, "the default");
+}
+
+TEST_F(Discovery, TheVariableBeatsTheFileAndTheArgumentBeatsBoth) {
+  write("moddev.toml", "endpoint = \"tcp://127.0.0.1:1\"\n");
+  here.moddev_endpoint = "tcp://127.0.0.1:2";
+  EXPECT_EQ(discover_endpoint("", here)->source, "MODDEV_ENDPOINT");
+  EXPECT_EQ(discover_endpoint("tcp://127.0.0.1:3", here)->endpoint, "tcp://127.0.0.1:3");
+}
+
+TEST_F(Discovery, WhatIsMalformedIsToldWithItsPlace) {
+  here.moddev_endpoint = "localhost:5";
+  auto found = discover_endpoint("", here);
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(found.error().message.find("MODDEV_ENDPOINT"), std::string::npos);
+  here.moddev_endpoint.clear();
+  write("project/moddev.toml", "a = 1\nendpoint = 5\n");
+  found = discover_endpoint("", here);
+  ASSERT_FALSE(found);
+  EXPECT_NE(found.error().message.find("moddev.toml:2"), std::string::npos) << found.error().message;
+  write("project/moddev.toml", "a = 1\n\nendpoint = \n");
+  found = discover_endpoint("", here);
+  ASSERT_FALSE(found);
+  EXPECT_NE(found.error().message.find("moddev.toml:3"), std::string::npos) << found.error().message;
+}
+
+TEST_F(Discovery, AHugeFileIsNotRead) {
+  write("project/moddev.toml", std::string(limits::kConfigurationBytes + 1, '#'));
+  const auto found = discover_endpoint("", here);
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, ErrorCode::kLimit);
+}
+
+TEST_F(Discovery, AFileThatAnyoneCanWriteIsPassedOver) {
+  write("moddev.toml", "endpoint = \"tcp://127.0.0.1:1\"\n");
+  ASSERT_EQ(::chmod((root / "moddev.toml").c_str(), 0666), 0);
+  EXPECT_EQ(discover_endpoint("", here)->source, "the default");
+}
+
+TEST_F(Discovery, LooksUpwardsOnlySoFar) {
+  std::filesystem::path deep = root;
+  for (std::size_t i = 0; i < limits::kConfigurationDepth; ++i) deep /= "d";
+  std::filesystem::create_directories(deep);
+  write("moddev.toml", "endpoint = \"tcp://127.0.0.1:1\"\n");
+  here.working_directory = deep.string();
+  EXPECT_EQ(discover_endpoint("", here)->source, "the default");
+  here.working_directory = deep.parent_path().string();
+  EXPECT_NE(discover_endpoint("", here)->source, "the default");
+}
+
+TEST(CacheDirectory, FollowsTheXdgVariables) {
+  Surroundings here;
+  EXPECT_FALSE(default_cache_directory(here));
+  here.home = "/home/me";
+  EXPECT_EQ(*default_cache_directory(here), "/home/me/.cache/moddev");
+  here.xdg_cache_home = "relative";
+  EXPECT_EQ(*default_cache_directory(here), "/home/me/.cache/moddev");
+  here.xdg_cache_home = "/cache";
+  EXPECT_EQ(*default_cache_directory(here), "/cache/moddev");
+}
+
+TEST(EventsEndpoint, IsWhereTheDaemonWasReached) {
+  const Endpoint tcp = *parse_endpoint("tcp://build-host:5555");
+  EXPECT_EQ(*reachable_events_endpoint(tcp, "tcp://*:6000"), "tcp://build-host:6000");
+  EXPECT_EQ(*reachable_events_endpoint(*parse_endpoint("tcp://[::1]:5555"), "tcp://*:6000"),
+            "tcp://[::1]:6000");
+  EXPECT_FALSE(reachable_events_endpoint(tcp, "ipc:///tmp/x.sock"));
+  EXPECT_FALSE(reachable_events_endpoint(tcp, "nonsense"));
+  const Endpoint ipc = *parse_endpoint("ipc:///run/user/1/moddev/default.sock");
+  EXPECT_EQ(*reachable_events_endpoint(ipc, "ipc:///run/user/1/moddev/default.sock-events"),
+            "ipc:///run/user/1/moddev/default.sock-events");
+  EXPECT_FALSE(reachable_events_endpoint(ipc, "ipc:///tmp/elsewhere.sock"));
+  EXPECT_FALSE(reachable_events_endpoint(ipc, "tcp://*:6000"));
+}
+
+}  // namespace
+}  // namespace moddev::client
