@@ -10,6 +10,7 @@ moddev_add_test(watcher_unit_test
 
 moddev_add_test(watcher_real_test
   SOURCES
+    unit/watcher/degraded_test.cc
     unit/watcher/disk_model_test.cc
     unit/watcher/doctor_test.cc
     unit/watcher/real_watcher_test.cc
