@@ -1,24 +1,26 @@
 // moddev's client library: an executor's way to always run the newest committed code. This header and view.h
 // are the whole C++ interface; c_api.h is the same for other languages.
 //
+// clang-format off
 // [example] compiled and run by the tests as it stands here
 //   #include <moddev/client.h>
 //   #include <cstdio>
 //
 //   int main() {
-//     auto client = moddev::Client::connect({.name = "worker-1"});   // finds the daemon of `moddev watch` by
-//     itself if (!client) return std::fprintf(stderr, "%s\n", client.error().message.c_str()), 1; if (auto
-//     ready = client->wait_for("scorer", std::chrono::seconds(10)); !ready)
+//     auto client = moddev::Client::connect({.name = "worker-1"});  // finds the daemon of `moddev watch` by itself
+//     if (!client) return std::fprintf(stderr, "%s\n", client.error().message.c_str()), 1;
+//     if (auto ready = client->wait_for("scorer", std::chrono::seconds(10)); !ready)
 //       return std::fprintf(stderr, "%s\n", ready.error().message.c_str()), 1;
 //
 //     auto score = client->function<long(long)>("scorer", "score");  // always the newest version
 //     std::printf("%ld\n", score(20));
 //
-//     moddev::Pin pin = client->pin();                                // one epoch, for as long as `pin`
-//     lives auto same = pin.function<long(long)>("scorer", "score"); if (same) std::printf("%ld in epoch
-//     %lu\n", (*same)(20), static_cast<unsigned long>(pin.epoch()));
+//     moddev::Pin pin = client->pin();  // one epoch, for as long as `pin` lives
+//     auto same = pin.function<long(long)>("scorer", "score");
+//     if (same) std::printf("%ld in epoch %lu\n", (*same)(20), static_cast<unsigned long>(pin.epoch()));
 //   }
 // [/example]
+// clang-format on
 #pragma once
 
 #include <moddev/protocol/result.h>
@@ -62,6 +64,7 @@ struct ClientOptions {
   std::string endpoint;
   /// Where fetched modules are kept, shared by all processes of the user. Empty: the user's cache directory.
   std::string cache_directory;
+  /// Must not throw, and must not destroy the client.
   std::function<void(const ClientEvent&)> on_event;
 };
 
@@ -73,8 +76,13 @@ class ModuleMissing : public std::runtime_error {
 template <typename Signature>
 class Function;
 
+namespace client {
+struct ClientFactory;
+}
+
 /// One connection to a daemon, with a thread for messages and a thread for loading. All methods may be called
-/// from any thread. Destroying it leaves the fleet and unloads what no pin holds; pins must not outlive it.
+/// from any thread. Destroying it leaves the fleet and, when the last Function is gone too, unloads; pins
+/// must not outlive both.
 class Client {
  public:
   /// Fails only for what can never work (malformed endpoint, unusable cache directory): without a daemon the
@@ -105,34 +113,50 @@ class Client {
   [[nodiscard]] std::string id() const;
 
  private:
+  friend class NewestSymbol;
+  friend struct client::ClientFactory;
   struct State;
   explicit Client(std::shared_ptr<State> state);
   std::shared_ptr<State> state_;
 };
 
-template <typename Return, typename... Arguments>
-class Function<Return(Arguments...)> {
+/// The newest version of one symbol: what a Function is made of. It does not depend on where its Client is;
+/// after the Client was destroyed it stays with the last epoch.
+class NewestSymbol {
  public:
-  Function(const Client& client, std::string module, std::string symbol)
-      : client_(&client), module_(std::move(module)), symbol_(std::move(symbol)) {}
-
-  /// Throws ModuleMissing.
-  Return operator()(Arguments... arguments) const {
-    const Pin pin = client_->pin();
-    auto target = pin.function<Return(Arguments...)>(module_, symbol_);
-    if (!target) throw ModuleMissing(target.error().message);
-    return (*target)(std::forward<Arguments>(arguments)...);
-  }
+  struct Held {
+    Pin pin;
+    void* address;  // good while `pin` lives
+  };
+  NewestSymbol(const Client& client, std::string module, std::string symbol);
+  /// Throws ModuleMissing. From any thread.
+  [[nodiscard]] Held hold() const;
 
  private:
-  const Client* client_;
+  std::shared_ptr<const ViewStore> views_;
   std::string module_;
   std::string symbol_;
 };
 
+/// A callable that always runs the newest version. From any thread.
+template <typename Return, typename... Arguments>
+class Function<Return(Arguments...)> {
+ public:
+  explicit Function(NewestSymbol symbol) : symbol_(std::move(symbol)) {}
+
+  /// Throws ModuleMissing.
+  Return operator()(Arguments... arguments) const {
+    const NewestSymbol::Held held = symbol_.hold();
+    return reinterpret_cast<Return (*)(Arguments...)>(held.address)(std::forward<Arguments>(arguments)...);
+  }
+
+ private:
+  NewestSymbol symbol_;
+};
+
 template <typename Signature>
 Function<Signature> Client::function(std::string module, std::string symbol) const {
-  return Function<Signature>(*this, std::move(module), std::move(symbol));
+  return Function<Signature>(NewestSymbol(*this, std::move(module), std::move(symbol)));
 }
 
 }  // namespace moddev

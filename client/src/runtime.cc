@@ -1,0 +1,196 @@
+#include "client/src/runtime.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "client/src/limits.h"
+
+namespace moddev::client {
+namespace {
+
+/// Starts a thread that takes no signals: they belong to the program that we are a guest in.
+template <typename Body>
+std::thread start_thread(const char* name, Body body) {
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread thread(std::move(body));
+  ::pthread_setname_np(thread.native_handle(), name);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return thread;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<WakeUp>> WakeUp::create() {
+  const int descriptor = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (descriptor < 0) return errno_error("Cannot make an eventfd", errno);
+  return std::unique_ptr<WakeUp>(new WakeUp(descriptor));
+}
+
+WakeUp::~WakeUp() {
+  ::close(descriptor_);
+}
+
+void WakeUp::ring() const {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(descriptor_, &one, sizeof one);
+}
+
+void WakeUp::silence() const {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const ssize_t taken = ::read(descriptor_, &count, sizeof count);
+}
+
+Runtime::Runtime(RuntimeParts parts, std::unique_ptr<WakeUp> wake)
+    : parts_(std::move(parts)),
+      wake_(std::move(wake)),
+      session_(std::make_unique<Session>(parts_.session, *parts_.link, *parts_.loader, *parts_.cache,
+                                         *parts_.views)) {
+  if (parts_.first_view) session_->start_from(parts_.first_repo, std::move(parts_.first_view), clock_.now());
+  publish_status();
+}
+
+Result<std::unique_ptr<Runtime>> Runtime::start(RuntimeParts parts) {
+  auto wake = WakeUp::create();
+  if (!wake) return wake.error();
+  std::unique_ptr<Runtime> runtime(new Runtime(std::move(parts), std::move(*wake)));
+  try {
+    if (runtime->parts_.on_event) {
+      runtime->events_thread_ = start_thread("moddev-events", [r = runtime.get()] { r->run_events(); });
+    }
+    runtime->messages_thread_ = start_thread("moddev-messages", [r = runtime.get()] { r->run_messages(); });
+  } catch (const std::system_error& error) {
+    return Error{ErrorCode::kIo, std::string("Cannot start a thread: ") + error.what() + ".",
+                 error.code().value()};
+  }
+  return runtime;
+}
+
+Runtime::~Runtime() {
+  stopping_ = true;
+  wake_->ring();
+  if (messages_thread_.joinable()) messages_thread_.join();
+  {
+    const std::lock_guard lock(events_mutex_);
+    events_end_ = true;
+  }
+  events_there_.notify_all();
+  if (events_thread_.joinable()) events_thread_.join();
+  // The session gives its prepared views to the loader, the loader unloads them: in this order.
+  session_.reset();
+  parts_.link.reset();
+  parts_.loader.reset();
+}
+
+// --------------------------------------------------------------------------------------- the messages thread
+
+void Runtime::run_messages() {
+  while (!stopping_) {
+    const TimePoint deadline = session_->step(clock_.now());
+    publish_status();
+    hand_over_events();
+    remember_applied();
+    wait_for_something(deadline);
+  }
+  say_goodbye();
+}
+
+void Runtime::say_goodbye() {
+  const TimePoint end = clock_.now() + limits::kLeavePatience;
+  session_->leave();
+  for (TimePoint now = clock_.now(); !session_->left() && now < end; now = clock_.now()) {
+    const TimePoint deadline = session_->step(now);
+    if (!session_->left()) wait_for_something(std::min(deadline, end));
+  }
+}
+
+void Runtime::publish_status() {
+  const SessionStatus& newest = session_->status();
+  const std::optional<Error> trouble =
+      newest.connected || !parts_.link_problem ? std::nullopt : parts_.link_problem();
+  {
+    const std::lock_guard lock(mutex_);
+    const bool same_problem = !trouble || status_.problem == trouble->message;
+    if (status_.revision == newest.revision && same_problem) return;
+    status_ = newest;
+    if (trouble) status_.problem = trouble->message;
+  }
+  changed_.notify_all();
+}
+
+void Runtime::remember_applied() {
+  if (!parts_.on_applied || session_->applied_epoch() == 0) return;
+  auto view = parts_.views->current();
+  if (view == remembered_) return;
+  parts_.on_applied(session_->applied_repo(), *view);
+  remembered_ = std::move(view);
+}
+
+void Runtime::hand_over_events() {
+  std::vector<ClientEvent> happened = session_->take_events();
+  if (happened.empty() || !parts_.on_event) return;
+  {
+    const std::lock_guard lock(events_mutex_);
+    for (ClientEvent& event : happened) {
+      if (events_.size() >= limits::kWaitingEvents) events_.pop_front();
+      events_.push_back(std::move(event));
+    }
+  }
+  events_there_.notify_one();
+}
+
+void Runtime::wait_for_something(TimePoint deadline) {
+  const TimePoint now = clock_.now();
+  if (deadline <= now) return;
+  std::vector<pollfd> waiting;
+  waiting.push_back({wake_->descriptor(), POLLIN, 0});
+  for (const int descriptor : parts_.link->descriptors()) waiting.push_back({descriptor, POLLIN, 0});
+  for (const int descriptor : parts_.loader->descriptors()) waiting.push_back({descriptor, POLLIN, 0});
+  timespec patience{};
+  if (deadline != kNever) {
+    patience.tv_sec = (deadline - now).count() / 1'000'000'000;
+    patience.tv_nsec = (deadline - now).count() % 1'000'000'000;
+  }
+  ::ppoll(waiting.data(), waiting.size(), deadline == kNever ? nullptr : &patience, nullptr);
+  if (waiting.front().revents != 0) wake_->silence();
+}
+
+// ----------------------------------------------------------------------------------------- the events thread
+
+void Runtime::run_events() {
+  std::unique_lock lock(events_mutex_);
+  for (;;) {
+    events_there_.wait(lock, [this] { return !events_.empty() || events_end_; });
+    if (events_.empty()) return;
+    const ClientEvent event = std::move(events_.front());
+    events_.pop_front();
+    lock.unlock();
+    parts_.on_event(event);
+    lock.lock();
+  }
+}
+
+// -------------------------------------------------------------------------------------------- other threads
+
+SessionStatus Runtime::status() const {
+  const std::lock_guard lock(mutex_);
+  return status_;
+}
+
+bool Runtime::wait(const std::function<bool()>& done, std::chrono::milliseconds timeout) const {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, std::min<std::chrono::milliseconds>(timeout, limits::kLongestWait), done);
+}
+
+}  // namespace moddev::client

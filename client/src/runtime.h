@@ -1,0 +1,111 @@
+// A running client: the session on a thread of its own, events for the user on another, and what other
+// threads may know of it. It does not know where the daemon is or how it is reached: a Link is given to it,
+// so that the same runtime serves over sockets and inside one process.
+//
+//   messages thread: step the session, publish its status, wait for a descriptor or the deadline
+//   events thread:   calls on_event, one at a time; only when there is an on_event
+#pragma once
+
+#include <moddev/client.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "client/src/loader.h"
+#include "client/src/session.h"
+#include "client/src/view_store.h"
+#include "protocol/blob_store.h"
+#include "protocol/clock.h"
+#include "protocol/link.h"
+
+namespace moddev::client {
+
+/// An eventfd: readable from ring() to silence().
+class WakeUp {
+ public:
+  static Result<std::unique_ptr<WakeUp>> create();
+  ~WakeUp();
+  WakeUp(const WakeUp&) = delete;
+  WakeUp& operator=(const WakeUp&) = delete;
+  void ring() const;
+  void silence() const;
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+
+ private:
+  explicit WakeUp(int descriptor) : descriptor_(descriptor) {}
+  int descriptor_;
+};
+
+/// What a client is made of. All are used by the messages thread only, but for `views`, whose pin() is for
+/// all, and `on_event`.
+struct RuntimeParts {
+  SessionOptions session;
+  std::unique_ptr<BlobStore> cache;
+  std::shared_ptr<ViewStore> views;
+  std::unique_ptr<Loader> loader;
+  std::unique_ptr<Link> link;
+  std::function<void(const ClientEvent&)> on_event;
+  /// Called on the messages thread after a new epoch was applied and told: to remember it for a start
+  /// without a daemon. May be empty.
+  std::function<void(const Uuid& repo, const View& view)> on_applied;
+  /// Why the link cannot connect, if it knows; may be empty.
+  std::function<std::optional<Error>()> link_problem;
+  /// A view that was loaded without a daemon, and its history; null for none.
+  std::shared_ptr<const View> first_view;
+  Uuid first_repo;
+};
+
+class Runtime {
+ public:
+  static Result<std::unique_ptr<Runtime>> start(RuntimeParts parts);
+  /// Leaves the fleet and ends the threads.
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  /// From any thread: the newest status, with the link's problem as its own when there is one.
+  [[nodiscard]] SessionStatus status() const;
+  /// Waits until `done` (called under a lock, whenever something changed) or the deadline. Returns whether it
+  /// was done.
+  bool wait(const std::function<bool()>& done, std::chrono::milliseconds timeout) const;
+  [[nodiscard]] const std::shared_ptr<ViewStore>& views() const { return parts_.views; }
+  [[nodiscard]] const SessionOptions& options() const { return parts_.session; }
+
+ private:
+  Runtime(RuntimeParts parts, std::unique_ptr<WakeUp> wake);
+  void run_messages();
+  void run_events();
+  void publish_status();
+  void hand_over_events();
+  void remember_applied();
+  void say_goodbye();
+  void wait_for_something(TimePoint deadline);
+
+  RuntimeParts parts_;
+  std::unique_ptr<WakeUp> wake_;
+  SystemClock clock_;
+  std::unique_ptr<Session> session_;
+  std::atomic<bool> stopping_ = false;
+  std::shared_ptr<const View> remembered_;
+
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  SessionStatus status_;
+
+  std::mutex events_mutex_;
+  std::condition_variable events_there_;
+  std::deque<ClientEvent> events_;
+  bool events_end_ = false;
+
+  std::thread events_thread_;
+  std::thread messages_thread_;
+};
+
+}  // namespace moddev::client
