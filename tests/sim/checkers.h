@@ -1,0 +1,208 @@
+// One checker for each guarantee of the project, over a simulated world. Each is told what crosses the seams
+// and what the executors show, and reports the first thing that must not be. They know nothing of how the
+// cores work; everything they compare comes from outside: the contents that writers finished, the messages
+// that left the daemon, what the journal holds at that moment, and the views that executors run.
+//
+//   guarantee                        checker
+//   1 never torn                     NeverTorn
+//   2 never missed                   NeverMissed
+//   3 no empty bump, never reused    OnlyRises
+//   4 all or nothing per process     PerProcess
+//   5 all or nothing per fleet       PerFleet
+//   7 last good survives             LastGood
+//   8 converges                      Converges
+//   9 bounded                        Bounded
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/src/view.h"
+#include "daemon/daemon.h"
+#include "daemon/journal.h"
+#include "protocol/messages.h"
+
+namespace moddev::sim {
+
+struct Violation {
+  std::string checker;
+  std::string what;
+  TimePoint at{};
+};
+
+/// Keeps the first violation.
+class Verdict {
+ public:
+  void set_now(TimePoint now) { now_ = now; }
+  void fail(std::string checker, std::string what) {
+    if (!first_) first_ = Violation{std::move(checker), std::move(what), now_};
+  }
+  [[nodiscard]] const std::optional<Violation>& first() const { return first_; }
+
+ private:
+  TimePoint now_{};
+  std::optional<Violation> first_;
+};
+
+/// What is known of one epoch.
+struct EpochFacts {
+  Manifest manifest;
+  Digest digest;
+  bool committed = false;
+  bool aborted = false;
+};
+
+/// One version history, as its announcements told it.
+struct RepoFacts {
+  Uuid repo;
+  std::map<Epoch, EpochFacts> epochs{{0, {}}};
+};
+
+/// Every history of this world, newest last. The checkers share it.
+class Chronicle {
+ public:
+  /// The history of this repo, begun when it is new.
+  RepoFacts& of(const Uuid& repo);
+  [[nodiscard]] const EpochFacts* find(const Digest& manifest) const;
+  [[nodiscard]] std::size_t repos() const { return repos_.size(); }
+  [[nodiscard]] RepoFacts& newest() { return repos_.back(); }
+
+ private:
+  std::vector<RepoFacts> repos_;
+};
+
+/// Published bytes are the bytes of one finished file.
+class NeverTorn {
+ public:
+  NeverTorn(Verdict& verdict, std::function<bool(const Digest&)> finished)
+      : verdict_(verdict), finished_(std::move(finished)) {}
+  void announced(const AnnounceEvent& announce);
+  void loaded(std::size_t executor, const View& view);
+
+ private:
+  Verdict& verdict_;
+  std::function<bool(const Digest&)> finished_;
+};
+
+/// Once writing has stopped, the published content is the directory's.
+class NeverMissed {
+ public:
+  explicit NeverMissed(Verdict& verdict) : verdict_(verdict) {}
+  /// Nothing when equal, else the difference for a person.
+  [[nodiscard]] static std::optional<std::string> difference(const Manifest& committed,
+                                                             const std::map<std::string, Digest>& directory);
+  void settled(const Manifest& committed, const std::map<std::string, Digest>& directory);
+
+ private:
+  Verdict& verdict_;
+};
+
+/// Versions and epochs rise exactly when something changed, and no number ever stands for two things.
+class OnlyRises {
+ public:
+  OnlyRises(Verdict& verdict, Chronicle& chronicle) : verdict_(verdict), chronicle_(chronicle) {}
+  /// `repeated`: its seq was sent before.
+  void announced(const Uuid& repo, const AnnounceEvent& announce, bool repeated);
+  /// Numbers that nobody heard of may be missing after it.
+  void daemon_died() { died_ = true; }
+  void reopened(const daemon::Journal& journal);
+
+ private:
+  struct ModuleFacts {
+    Version last = 0;
+    std::map<Version, Digest> digests;
+  };
+  void check_change(const std::string& where, const ModuleChange& change, const Manifest& base);
+
+  Verdict& verdict_;
+  Chronicle& chronicle_;
+  std::map<std::pair<std::size_t, std::string>, ModuleFacts> modules_;  // by number of the repo and name
+  bool died_ = false;
+};
+
+/// A view is exactly one announced epoch, and what is held does not change.
+class PerProcess {
+ public:
+  PerProcess(Verdict& verdict, const Chronicle& chronicle) : verdict_(verdict), chronicle_(chronicle) {}
+  void view(std::size_t executor, const View& view);
+  void pin(std::size_t executor, Epoch taken, Epoch now);
+
+ private:
+  Verdict& verdict_;
+  const Chronicle& chronicle_;
+};
+
+/// An epoch is committed for every member or for none, and recorded before anyone hears of it.
+class PerFleet {
+ public:
+  PerFleet(Verdict& verdict, Chronicle& chronicle) : verdict_(verdict), chronicle_(chronicle) {}
+  void daemon_started(const daemon::Journal& journal);
+  void daemon_stopped();
+  void published(const Event& event);
+  void replied(const Uuid* joiner, const Reply& reply);
+  void requested(const Request& request);
+  void told(const daemon::DaemonEvent& event);
+  /// After each step of the daemon: judges the commits of that step.
+  void stepped();
+  void applied(std::size_t executor, const View& view);
+
+ private:
+  struct Member {
+    Epoch epoch = 0;
+    Epoch failed = 0;
+  };
+  void check_committed(Epoch claimed, const char* where);
+
+  Verdict& verdict_;
+  Chronicle& chronicle_;
+  const daemon::Journal* journal_ = nullptr;
+  std::map<Uuid, Member> members_;
+  std::map<Epoch, std::set<Uuid>> voters_;    // of epochs announced in this run
+  std::map<Epoch, std::set<Uuid>> refusals_;  // members that said kFailed before the decision
+  std::vector<Epoch> commits_of_step_;
+};
+
+/// An executor goes on with what it has, whatever happens, and says when that is stale.
+class LastGood {
+ public:
+  LastGood(Verdict& verdict, const Chronicle& chronicle) : verdict_(verdict), chronicle_(chronicle) {}
+  void started(std::size_t executor) { last_[executor] = 0; }
+  /// `silent`: how long nothing came from the daemon.
+  void stepped(std::size_t executor, const View* view, bool connected, Duration silent);
+
+ private:
+  Verdict& verdict_;
+  const Chronicle& chronicle_;
+  std::map<std::size_t, Epoch> last_;
+};
+
+/// Nothing grows or spins without end.
+class Bounded {
+ public:
+  explicit Bounded(Verdict& verdict) : verdict_(verdict) {}
+  void started(std::size_t executor) { executors_[executor] = {}; }
+  /// Requests but for those of bytes: how many an executor sent so far.
+  void requests(std::size_t executor, std::uint64_t sent, TimePoint now);
+  /// A process did a step; many at one instant mean that it does not rest.
+  void step(std::size_t process, TimePoint now);
+  /// In quiet times an executor holds the modules of one view, and of those that are pinned.
+  void modules_alive(std::size_t executor, std::uint64_t alive, std::uint64_t expected);
+  void overlapping(std::size_t executor, std::uint64_t preparations);
+
+ private:
+  struct Requests {
+    TimePoint since{};
+    std::uint64_t before = 0;
+  };
+  Verdict& verdict_;
+  std::map<std::size_t, Requests> executors_;
+  std::map<std::size_t, std::pair<TimePoint, std::uint64_t>> steps_;
+};
+
+}  // namespace moddev::sim

@@ -1,0 +1,184 @@
+#include "tests/sim/daemon_process.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <string>
+#include <utility>
+
+namespace moddev::sim {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array kJournalFiles = {"", "-wal"};
+
+/// The planted bug: whoever asks gets the lease, writers or not.
+class LyingFileSystem final : public watcher::FileSystem {
+ public:
+  explicit LyingFileSystem(watcher::FileSystem& files) : files_(files) {}
+  Result<watcher::FileStat> stat(const std::string& path) override { return files_.stat(path); }
+  Result<watcher::FileStat> lstat(const std::string& path) override { return files_.lstat(path); }
+  Result<std::vector<watcher::DirectoryEntry>> list(const std::string& path) override {
+    return files_.list(path);
+  }
+  Result<std::unique_ptr<watcher::OpenFile>> open(const std::string& path) override {
+    auto file = files_.open(path);
+    if (!file) return file.error();
+    return std::unique_ptr<watcher::OpenFile>(std::make_unique<File>(std::move(*file)));
+  }
+  Result<std::string> resolve(const std::string& path) override { return files_.resolve(path); }
+  Status create_cookie(const std::string& path) override { return files_.create_cookie(path); }
+  Status remove_cookie(const std::string& path) override { return files_.remove_cookie(path); }
+  [[nodiscard]] bool events_are_reliable() override { return files_.events_are_reliable(); }
+  [[nodiscard]] std::int64_t stamp_now() override { return files_.stamp_now(); }
+  [[nodiscard]] std::string why_no_lease(const std::string& path) override {
+    return files_.why_no_lease(path);
+  }
+
+ private:
+  class File final : public watcher::OpenFile {
+   public:
+    explicit File(std::unique_ptr<watcher::OpenFile> file) : file_(std::move(file)) {}
+    Result<watcher::FileStat> stat() override { return file_->stat(); }
+    watcher::LeaseState take_lease() override { return watcher::LeaseState::kHeld; }
+    watcher::LeaseState lease() override { return watcher::LeaseState::kHeld; }
+    Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> buffer) override {
+      return file_->read(offset, buffer);
+    }
+
+   private:
+    std::unique_ptr<watcher::OpenFile> file_;
+  };
+  watcher::FileSystem& files_;
+};
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------ JournalDirectory
+
+JournalDirectory::JournalDirectory(bool on_disk) {
+  if (!on_disk) return;
+  const fs::path base = fs::is_directory("/dev/shm") ? fs::path("/dev/shm") : fs::temp_directory_path();
+  std::string name = (base / "moddev-sim-XXXXXX").string();
+  MODDEV_ASSERT(::mkdtemp(name.data()) != nullptr, "no directory for the journals can be made in " + name);
+  root_ = name;
+}
+
+JournalDirectory::~JournalDirectory() {
+  std::error_code ignored;
+  if (!root_.empty()) fs::remove_all(root_, ignored);
+}
+
+fs::path JournalDirectory::current() const {
+  return root_.empty() ? fs::path(":memory:") : root_ / ("journal" + std::to_string(generation_));
+}
+
+void JournalDirectory::copy(const fs::path& from, const fs::path& to) const {
+  for (const char* suffix : kJournalFiles) {
+    std::error_code error;
+    fs::remove(to.string() + suffix, error);
+    fs::copy_file(from.string() + suffix, to.string() + suffix, error);
+  }
+}
+
+void JournalDirectory::freeze() {
+  MODDEV_ASSERT(!root_.empty(), "a world whose daemon dies has its journal on disk");
+  const fs::path before = current();
+  ++generation_;
+  copy(before, current());
+}
+
+void JournalDirectory::remember() {
+  copy(current(), root_ / "remembered");
+  remembered_ = true;
+}
+
+void JournalDirectory::forget_since_remembered() {
+  if (remembered_) copy(root_ / "remembered", current());
+}
+
+void JournalDirectory::lose() {
+  ++generation_;
+}
+
+// --------------------------------------------------------------------------------------- DaemonProcess
+
+DaemonProcess::DaemonProcess(const Weather& weather, Plant plant, watcher::testing::FakeFileSystem& files,
+                             SimNetwork& network)
+    : weather_(weather), plant_(plant), files_(files), network_(network), disk_(weather.daemon_restarts) {
+  blobs_.before_change = [this] { count_operation(); };
+  if (plant == Plant::kLyingLease) lying_ = std::make_unique<LyingFileSystem>(files);
+}
+
+DaemonProcess::~DaemonProcess() {
+  if (up()) stop();
+}
+
+void DaemonProcess::count_operation() {
+  if (!left_) return;
+  if (*left_ == 0) throw Killed{};
+  --*left_;
+}
+
+void DaemonProcess::start(TimePoint now, WallTime wall) {
+  auto opened = daemon::Journal::open(disk_.current(), wall);
+  MODDEV_ASSERT(opened.ok(), "the journal does not open after a restart: " + opened.error().message);
+  journal_ = std::move(*opened);
+  events_ = std::make_unique<watcher::testing::FakeEventSource>(files_);
+  events_->lose = lose_event;
+  events_->hold_back(late_);
+  watcher::WatcherOptions watching;
+  watching.debounce = weather_.debounce;
+  watcher::FileSystem& seen = lying_ ? *lying_ : files_;
+  watcher_ = std::make_unique<watcher::Watcher>(watching, seen, *events_, blobs_);
+  transport_ = std::make_unique<SimTransport>(network_);
+  wire(*transport_);
+  transport_->before_operation = [this] { count_operation(); };
+  transport_->after_operation = [this] { count_operation(); };
+  daemon::DaemonOptions options;
+  options.directory = "/world";
+  options.software = "simulation";
+  options.pid = 1;
+  options.fleet = weather_.fleet;
+  daemon_ = std::make_unique<daemon::Daemon>(std::move(options), *watcher_, blobs_, *journal_, *transport_);
+  network_.daemon_started(now);
+  due_ = now;
+  if (plant_ == Plant::kForgetfulJournal && weather_.daemon_restarts) disk_.remember();
+  on_started(*journal_);
+}
+
+void DaemonProcess::stop() {
+  disarm();
+  network_.daemon_died();
+  daemon_.reset();
+  transport_.reset();
+  watcher_.reset();
+  events_.reset();
+  if (on_stopped) on_stopped();
+  journal_.reset();
+}
+
+void DaemonProcess::kill() {
+  // What a dead process leaves is copied before its objects are destroyed, which would tidy up.
+  disk_.freeze();
+  if (plant_ == Plant::kForgetfulJournal) disk_.forget_since_remembered();
+  stop();
+}
+
+bool DaemonProcess::step(TimePoint now, WallTime wall) {
+  try {
+    due_ = daemon_->step(now, wall);
+    return true;
+  } catch (const Killed&) {
+    kill();
+    return false;
+  }
+}
+
+void DaemonProcess::hold_events(bool held) {
+  late_ = held;
+  if (events_) events_->hold_back(held);
+}
+
+}  // namespace moddev::sim
