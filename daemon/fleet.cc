@@ -239,7 +239,6 @@ Fleet::Members::iterator Fleet::exclude(Members::iterator member, ExecutorState 
   if (switch_.phase == Phase::kPreparing &&
       (member->second.vote == Vote::kSilent || member->second.vote == Vote::kPrepared)) {
     append_bounded(switch_.failures, {{member->second.identity.name, "", reason}});
-    switch_.refused_by.push_back(member->first);
   }
   withdraw(member->second, false);
   remember(member->second, state, reason, now);

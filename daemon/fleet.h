@@ -58,7 +58,7 @@ struct FleetAction {
   Kind kind = Kind::kSettled;
   Epoch epoch = 0;
   std::vector<ExecutorFailure> failures;     // kAbort, kFailed
-  std::vector<Uuid> refused_by;              // kAbort: who refused or died over it
+  std::vector<Uuid> refused_by;              // kAbort: who refused; silence is no refusal
   std::optional<ExecutorIdentity> executor;  // kExcluded, kJoined, kLeft, kFailed
   std::uint64_t applied = 0;                 // kSettled
   std::uint64_t excluded = 0;                // kSettled: died, silent past a deadline, or failed to switch

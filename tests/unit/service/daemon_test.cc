@@ -315,6 +315,23 @@ TEST_F(DaemonTest, RefusedContentIsTriedAgainWhenTheRefuserIsGone) {
   EXPECT_EQ(journal->committed().find("m")->version, 2U) << "the same bytes keep their version";
 }
 
+// The only executor was away for longer than its lease, came back as the same process, and was never asked
+// again: it had been written down as one who refused. Found by the simulation.
+TEST_F(DaemonTest, WhoWasSilentAndComesBackIsAskedAgain) {
+  Executor& away = add("away");
+  write({{"m", "1"}});
+  away.mute = true;
+  write({{"m", "2"}});
+  pass(seconds(4));
+  ASSERT_EQ(all<AbortedEvent>().size(), 1U);
+  away.mute = false;
+  away.join();
+  settle();
+  pass(seconds(2));
+  EXPECT_EQ(journal->committed().find("m")->version, 2U);
+  EXPECT_EQ(away.runs, journal->committed().epoch);
+}
+
 TEST_F(DaemonTest, ContentThatKillsEveryoneIsTriedOnlySoOften) {
   write({{"m", "1"}});
   unsigned deaths = 0;

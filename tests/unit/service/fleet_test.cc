@@ -281,7 +281,7 @@ TEST_F(FleetTest, AllDyingOverAnEpochAbortsIt) {
   EXPECT_EQ(actions[2].kind, Kind::kAbort);
   ASSERT_EQ(actions[2].failures.size(), 2U);
   EXPECT_EQ(actions[2].failures[0].error, "was not heard for 3.0 s");
-  EXPECT_EQ(actions[2].refused_by, (std::vector<Uuid>{uuid(1), uuid(2)}));
+  EXPECT_TRUE(actions[2].refused_by.empty()) << "they may come back, and are asked again then";
 }
 
 TEST_F(FleetTest, AllSayingGoodbyeHurtsNobody) {
