@@ -1,9 +1,11 @@
 #include <moddev/client.h>
 
+#include <atomic>
 #include <utility>
 
 #include "client/src/client_factory.h"
 #include "client/src/limits.h"
+#include "client/src/view.h"
 
 namespace moddev {
 
@@ -97,14 +99,54 @@ std::string Client::id() const {
   return state_->runtime->options().identity.id.to_string();
 }
 
-NewestSymbol::NewestSymbol(const Client& client, std::string module, std::string symbol)
-    : views_(client.state_->runtime->views()), module_(std::move(module)), symbol_(std::move(symbol)) {}
+/// What all copies of one Function share: the names, and the address in the newest view that it was called
+/// in.
+struct NewestSymbol::Bound {
+  std::shared_ptr<const ViewStore> views;
+  std::string module;
+  std::string symbol;
+
+  // `address` belongs to the view with this serial. Serials only rise, so one that is the same before and
+  // after `address` was read vouches for it.
+  mutable std::atomic<std::uint64_t> serial{0};
+  mutable std::atomic<void*> address{nullptr};
+  mutable std::atomic<bool> changing{false};
+  mutable std::uint64_t newest = 0;  // by who is changing
+
+  [[nodiscard]] void* remembered(std::uint64_t wanted) const {
+    if (serial.load(std::memory_order_acquire) != wanted) return nullptr;
+    void* const found = address.load(std::memory_order_acquire);
+    return serial.load(std::memory_order_relaxed) == wanted ? found : nullptr;
+  }
+  void remember(std::uint64_t its_serial, void* its_address) const {
+    if (changing.exchange(true, std::memory_order_acquire)) return;  // another thread does; next time
+    if (its_serial > newest) {
+      newest = its_serial;
+      serial.store(0, std::memory_order_relaxed);
+      address.store(its_address, std::memory_order_release);
+      serial.store(its_serial, std::memory_order_release);
+    }
+    changing.store(false, std::memory_order_release);
+  }
+};
+
+NewestSymbol::NewestSymbol(const Client& client, std::string module, std::string symbol) {
+  auto bound = std::make_shared<Bound>();
+  bound->views = client.state_->runtime->views();
+  bound->module = std::move(module);
+  bound->symbol = std::move(symbol);
+  bound_ = std::move(bound);
+}
 
 NewestSymbol::Held NewestSymbol::hold() const {
-  Held held{views_->pin(), nullptr};
-  const Result<void*> address = held.pin.symbol(module_, symbol_);
+  Held held{bound_->views->pin(), nullptr};
+  const std::uint64_t serial = held.pin.view_ == nullptr ? 0 : held.pin.view_->serial();
+  if (serial != 0) held.address = bound_->remembered(serial);
+  if (held.address != nullptr) return held;
+  const Result<void*> address = held.pin.symbol(bound_->module, bound_->symbol);
   if (!address) throw ModuleMissing(address.error().message);
   held.address = *address;
+  bound_->remember(serial, held.address);
   return held;
 }
 

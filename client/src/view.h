@@ -2,6 +2,8 @@
 // successive epochs share the modules that did not change.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <span>
@@ -30,8 +32,12 @@ class LoadedModule {
 class View {
  public:
   using Modules = std::map<std::string, std::shared_ptr<const LoadedModule>, std::less<>>;
-  View(Manifest manifest, Modules modules) : manifest_(std::move(manifest)), modules_(std::move(modules)) {}
+  View(Manifest manifest, Modules modules)
+      : manifest_(std::move(manifest)), modules_(std::move(modules)), serial_(next_serial()) {}
 
+  /// Names this view among all of the process, from 1, rising: what was looked up in a view may be kept under
+  /// it.
+  [[nodiscard]] std::uint64_t serial() const { return serial_; }
   [[nodiscard]] Epoch epoch() const { return manifest_.epoch; }
   [[nodiscard]] const Manifest& manifest() const { return manifest_; }
   [[nodiscard]] const Modules& modules() const { return modules_; }
@@ -42,8 +48,14 @@ class View {
   }
 
  private:
+  static std::uint64_t next_serial() {
+    static std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+
   Manifest manifest_;
   Modules modules_;
+  std::uint64_t serial_;
 };
 
 }  // namespace moddev

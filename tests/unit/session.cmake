@@ -7,3 +7,9 @@ moddev_add_test(session_unit_test
     unit/session/requests_test.cc
   LIBRARIES moddev_support_session
   LABELS unit asan)
+
+moddev_add_test(session_client_test
+  SOURCES
+    unit/session/client_test.cc
+  LIBRARIES moddev_support_session
+  LABELS unit asan tsan)

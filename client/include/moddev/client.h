@@ -133,12 +133,12 @@ class NewestSymbol {
   [[nodiscard]] Held hold() const;
 
  private:
-  std::shared_ptr<const ViewStore> views_;
-  std::string module_;
-  std::string symbol_;
+  struct Bound;
+  std::shared_ptr<const Bound> bound_;
 };
 
-/// A callable that always runs the newest version. From any thread.
+/// A callable that always runs the newest version. Cheap to copy; from any thread. A call costs a pin and a
+/// remembered address: some nanoseconds, without a lock.
 template <typename Return, typename... Arguments>
 class Function<Return(Arguments...)> {
  public:

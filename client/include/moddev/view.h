@@ -82,6 +82,7 @@ class Pin {
 
  private:
   friend class ViewStore;
+  friend class NewestSymbol;  // client.h
   Pin(const View* view, std::atomic<std::uintptr_t>* slot) : view_(view), slot_(slot) {}
   const View* view_ = nullptr;
   std::atomic<std::uintptr_t>* slot_ = nullptr;  // where the hold is written down: client/src/view_store.h

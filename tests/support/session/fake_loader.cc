@@ -5,6 +5,7 @@
 namespace moddev::test {
 
 Result<void*> FakeModule::symbol(std::string_view name) const {
+  if (void* address = symbols_ ? symbols_(entry_, name) : nullptr) return address;
   return Error{ErrorCode::kNotFound,
                "Module '" + entry_.name + "' has no symbol '" + std::string(name) + "'."};
 }
@@ -78,7 +79,8 @@ Result<std::shared_ptr<const LoadedModule>> FakeLoader::load(const ModuleEntry& 
   }
   MODDEV_ASSERT(digest_of(*bytes) == entry.digest, "the loader was given wrong bytes");
   ++modules_loaded;
-  return std::shared_ptr<const LoadedModule>(std::make_shared<FakeModule>(entry, std::move(bytes), living_));
+  return std::shared_ptr<const LoadedModule>(
+      std::make_shared<FakeModule>(entry, std::move(bytes), symbols, living_));
 }
 
 }  // namespace moddev::test

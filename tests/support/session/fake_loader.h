@@ -2,6 +2,7 @@
 // store, as the real one does, and fails where it is told to. Deterministic.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -17,8 +18,13 @@ namespace moddev::test {
 /// A module of the fake loader; counts how many live.
 class FakeModule final : public LoadedModule {
  public:
-  FakeModule(ModuleEntry entry, SharedBytes bytes, std::shared_ptr<std::size_t> living)
-      : entry_(std::move(entry)), bytes_(std::move(bytes)), living_(std::move(living)) {
+  using Symbols = std::function<void*(const ModuleEntry& entry, std::string_view symbol)>;
+  FakeModule(ModuleEntry entry, SharedBytes bytes, Symbols symbols,
+             std::shared_ptr<std::atomic<std::size_t>> living)
+      : entry_(std::move(entry)),
+        bytes_(std::move(bytes)),
+        symbols_(std::move(symbols)),
+        living_(std::move(living)) {
     ++*living_;
   }
   ~FakeModule() override { --*living_; }
@@ -33,7 +39,8 @@ class FakeModule final : public LoadedModule {
  private:
   ModuleEntry entry_;
   SharedBytes bytes_;
-  std::shared_ptr<std::size_t> living_;
+  Symbols symbols_;
+  std::shared_ptr<std::atomic<std::size_t>> living_;
 };
 
 class FakeLoader final : public Loader {
@@ -56,6 +63,9 @@ class FakeLoader final : public Loader {
   /// The same, decided at the time.
   std::function<std::optional<std::string>(const ModuleEntry&)> refuse;
 
+  /// What the modules made from now on export; empty: nothing.
+  FakeModule::Symbols symbols;
+
   /// Epochs in the order of prepare() and of retire().
   std::vector<Epoch> prepared;
   std::vector<Epoch> retired;
@@ -70,7 +80,7 @@ class FakeLoader final : public Loader {
   BlobStore& store_;
   std::optional<LoadPlan> running_;
   bool finished_ = false;
-  std::shared_ptr<std::size_t> living_ = std::make_shared<std::size_t>(0);
+  std::shared_ptr<std::atomic<std::size_t>> living_ = std::make_shared<std::atomic<std::size_t>>(0);
 };
 
 }  // namespace moddev::test

@@ -1,0 +1,254 @@
+// The client as its user has it: threads, waiting, calling; over real sockets, with modules that are faked.
+#include <gtest/gtest.h>
+#include <moddev/client.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "client/src/client_factory.h"
+#include "client/src/zmq_link.h"
+#include "tests/support/session/fake_loader.h"
+#include "tests/support/session/zmq_daemon.h"
+
+namespace moddev::test {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Kind = ClientEvent::Kind;
+
+long one() {
+  return 1;
+}
+long two() {
+  return 2;
+}
+long add(long a, const long& b) {
+  return a + b;
+}
+
+class Clients : public ::testing::Test {
+ protected:
+  /// A client named "worker" whose modules export number() by their content: "1..." gives 1, else 2.
+  Client connect(const std::string& where) {
+    client::RuntimeParts parts;
+    parts.session.identity.id = Uuid::random();
+    parts.session.identity.name = "worker";
+    parts.session.endpoint = where;
+    parts.cache = std::make_unique<MemoryBlobStore>();
+    parts.views = std::make_shared<ViewStore>();
+    auto loader = std::make_unique<FakeLoader>(*parts.cache);
+    loader->symbols = [](const ModuleEntry& entry, std::string_view symbol) -> void* {
+      if (symbol == "add") return reinterpret_cast<void*>(&add);
+      if (symbol != "number") return nullptr;
+      return entry.digest == digest_of("1") ? reinterpret_cast<void*>(&one) : reinterpret_cast<void*>(&two);
+    };
+    loader->refused[digest_of("bad")] = "undefined symbol: foo";
+    parts.loader = std::move(loader);
+    auto link = client::ZmqLink::connect(where);
+    EXPECT_TRUE(link) << link.error().message;
+    parts.link_problem = [l = link->get()] { return l->problem(); };
+    parts.link = std::move(*link);
+    parts.on_event = [this](const ClientEvent& event) {
+      const std::lock_guard lock(mutex);
+      events.push_back(event);
+    };
+    auto made = client::ClientFactory::make(std::move(parts));
+    EXPECT_TRUE(made) << made.error().message;
+    return std::move(*made);
+  }
+  [[nodiscard]] std::size_t count(Kind kind) {
+    const std::lock_guard lock(mutex);
+    return static_cast<std::size_t>(
+        std::count_if(events.begin(), events.end(), [&](const ClientEvent& e) { return e.kind == kind; }));
+  }
+  void publish(ZmqDaemon& daemon, Epoch epoch, const ScriptDaemon::Contents& contents) {
+    daemon.with([&](ScriptDaemon& script) { script.publish(script.make_manifest(epoch, contents)); });
+  }
+
+  std::mutex mutex;
+  std::vector<ClientEvent> events;
+  PrivateDirectory directory;
+  std::string endpoint = "ipc://" + directory.path() + "/d.sock";
+};
+
+TEST_F(Clients, CallsTheNewestVersion) {
+  ZmqDaemon daemon(endpoint);
+  publish(daemon, 1, {{"m", "1"}});
+  Client client = connect(endpoint);
+  ASSERT_TRUE(client.wait_for("m", seconds(10)));
+  EXPECT_TRUE(client.connected());
+  auto number = client.function<long()>("m", "number");
+  auto sum = client.function<long(long, const long&)>("m", "add");
+  EXPECT_EQ(number(), 1);
+  EXPECT_EQ(sum(20, 22), 42);
+  publish(daemon, 2, {{"m", "2"}});
+  ASSERT_TRUE(client.wait_for_epoch(2, seconds(10)));
+  EXPECT_EQ(number(), 2);
+  EXPECT_EQ(client.epoch(), 2U);
+  EXPECT_TRUE(await([&] { return count(Kind::kApplied) == 2; }));
+  EXPECT_EQ(count(Kind::kJoined), 1U);
+}
+
+TEST_F(Clients, APinStaysWithItsEpoch) {
+  ZmqDaemon daemon(endpoint);
+  publish(daemon, 1, {{"m", "1"}});
+  Client client = connect(endpoint);
+  ASSERT_TRUE(client.wait_for("m", seconds(10)));
+  {
+    const Pin pin = client.pin();
+    auto number = pin.function<long()>("m", "number");
+    ASSERT_TRUE(number);
+    publish(daemon, 2, {{"m", "2"}});
+    ASSERT_TRUE(client.wait_for_epoch(2, seconds(10)));
+    EXPECT_EQ(pin.epoch(), 1U);
+    EXPECT_EQ((*number)(), 1);
+    EXPECT_TRUE(await([&] {
+      return daemon.ask<bool>([](ScriptDaemon& s) {
+        return !s.alives.empty() && !s.alives.back().pins.empty() && s.alives.back().pins[0].epoch == 1;
+      });
+    }));
+  }
+  EXPECT_TRUE(await([&] {
+    return daemon.ask<bool>([](ScriptDaemon& s) {
+      return !s.acks.empty() && s.acks.back().phase == AckPhase::kDrained && s.acks.back().epoch == 1;
+    });
+  }));
+}
+
+TEST_F(Clients, AFunctionOutlivesTheMoveAndTheEndOfItsClient) {
+  ZmqDaemon daemon(endpoint);
+  publish(daemon, 1, {{"m", "1"}});
+  std::optional<Function<long()>> number;
+  {
+    Client client = connect(endpoint);
+    ASSERT_TRUE(client.wait_for("m", seconds(10)));
+    number = client.function<long()>("m", "number");
+    Client moved = std::move(client);
+    EXPECT_EQ((*number)(), 1);
+    publish(daemon, 2, {{"m", "2"}});
+    ASSERT_TRUE(moved.wait_for_epoch(2, seconds(10)));
+    EXPECT_EQ((*number)(), 2);
+  }
+  EXPECT_EQ((*number)(), 2);
+}
+
+TEST_F(Clients, WhatIsNotThereIsToldByName) {
+  ZmqDaemon daemon(endpoint);
+  publish(daemon, 1, {{"m", "1"}});
+  Client client = connect(endpoint);
+  ASSERT_TRUE(client.wait_for("m", seconds(10)));
+  try {
+    client.function<long()>("m", "nonsense")();
+    FAIL() << "no exception";
+  } catch (const ModuleMissing& missing) {
+    EXPECT_NE(std::string(missing.what()).find("nonsense"), std::string::npos);
+  }
+  EXPECT_THROW(client.function<long()>("other", "number")(), ModuleMissing);
+  const Status waited = client.wait_for("other", milliseconds(20));
+  ASSERT_FALSE(waited);
+  EXPECT_EQ(waited.error().code, ErrorCode::kTimeout);
+  EXPECT_EQ(waited.error().message, "Waited 20 ms for module 'other'. The daemon at " + endpoint +
+                                        " has no module 'other'. It has m.");
+}
+
+TEST_F(Clients, WaitingWithoutADaemonSaysSo) {
+  Client client = connect(endpoint);
+  const Status waited = client.wait_for("m", milliseconds(20));
+  ASSERT_FALSE(waited);
+  EXPECT_EQ(waited.error().message, "Waited 20 ms for module 'm'. No daemon answers at " + endpoint +
+                                        ". Is `moddev watch DIR` running?");
+  EXPECT_FALSE(client.connected());
+  EXPECT_EQ(client.epoch(), 0U);
+  ZmqDaemon daemon(endpoint);
+  publish(daemon, 1, {{"m", "1"}});
+  EXPECT_TRUE(client.wait_for("m", seconds(10)));
+}
+
+TEST_F(Clients, WhatCannotBeLoadedIsToldToWhoeverWaits) {
+  ZmqDaemon daemon(endpoint);
+  publish(daemon, 1, {{"m", "1"}});
+  Client client = connect(endpoint);
+  ASSERT_TRUE(client.wait_for("m", seconds(10)));
+  daemon.with([&](ScriptDaemon& s) { s.announce(s.make_manifest(2, {{"m", "1"}, {"n", "bad"}})); });
+  ASSERT_TRUE(await([&] { return count(Kind::kFailed) == 1; }));
+  const Status waited = client.wait_for("n", milliseconds(20));
+  ASSERT_FALSE(waited);
+  EXPECT_EQ(waited.error().message,
+            "Waited 20 ms for module 'n'. Module 'n' cannot be loaded here: undefined symbol: foo");
+  EXPECT_FALSE(client.wait_for_epoch(2, milliseconds(20)));
+}
+
+TEST_F(Clients, ADaemonThatComesBackIsJoinedWithoutAReload) {
+  ZmqDaemon daemon(endpoint);
+  publish(daemon, 1, {{"m", "1"}});
+  Client client = connect(endpoint);
+  ASSERT_TRUE(client.wait_for("m", seconds(10)));
+  daemon.stop();
+  daemon.with([](ScriptDaemon& s) { s.restart(); });
+  daemon.start();
+  EXPECT_TRUE(await([&] { return daemon.ask<bool>([](ScriptDaemon& s) { return s.joins.size() == 2; }); }));
+  EXPECT_EQ(daemon.ask<Epoch>([](ScriptDaemon& s) { return s.joins.back().epoch; }), 1U);
+  publish(daemon, 2, {{"m", "2"}});
+  ASSERT_TRUE(client.wait_for_epoch(2, seconds(10)));
+  EXPECT_EQ(client.function<long()>("m", "number")(), 2);
+  EXPECT_EQ(count(Kind::kApplied), 2U);
+}
+
+TEST_F(Clients, SaysGoodbye) {
+  ZmqDaemon daemon(endpoint);
+  {
+    Client client = connect(endpoint);
+    ASSERT_TRUE(await([&] { return client.connected(); }));
+  }
+  EXPECT_EQ(daemon.ask<unsigned>([](ScriptDaemon& s) { return s.leaves; }), 1U);
+}
+
+TEST_F(Clients, ASocketInADirectoryOfOthersIsToldToWhoeverWaits) {
+  std::filesystem::permissions(directory.path(), std::filesystem::perms::all);
+  Client client = connect(endpoint);
+  ASSERT_TRUE(await([&] {
+    const Status waited = client.wait_for("m", milliseconds(1));
+    return !waited && waited.error().message.find(directory.path()) != std::string::npos &&
+           waited.error().message.find("No daemon") == std::string::npos;
+  }));
+}
+
+TEST_F(Clients, ManyThreadsCallWhileVersionsChange) {
+  ZmqDaemon daemon(endpoint);
+  publish(daemon, 1, {{"m", "1"}});
+  Client client = connect(endpoint);
+  ASSERT_TRUE(client.wait_for("m", seconds(10)));
+  auto number = client.function<long()>("m", "number");
+  std::atomic<bool> stop = false;
+  std::atomic<unsigned> wrong = 0;
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      while (!stop) {
+        const std::uint64_t before = client.epoch();
+        const Pin pin = client.pin();
+        const long expected = pin.epoch() % 2 == 1 ? 1 : 2;
+        if ((*pin.function<long()>("m", "number"))() != expected || pin.epoch() < before) ++wrong;
+        const long answer = number();
+        if (answer != 1 && answer != 2) ++wrong;
+        std::this_thread::yield();
+      }
+    });
+  }
+  for (Epoch epoch = 2; epoch <= 40; ++epoch) {
+    publish(daemon, epoch, {{"m", epoch % 2 == 1 ? "1" : "2"}});
+    EXPECT_TRUE(client.wait_for_epoch(epoch, seconds(10)));
+    EXPECT_EQ(number(), epoch % 2 == 1 ? 1 : 2);
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0U);
+}
+
+}  // namespace
+}  // namespace moddev::test
