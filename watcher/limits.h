@@ -62,6 +62,12 @@ inline constexpr auto kFailureRetryLast = std::chrono::seconds(30);
 inline constexpr auto kHoldLimit = std::chrono::seconds(3);
 /// Files that are finished, but saved again before the batch is out, go out at least so often.
 inline constexpr auto kBurstLimit = std::chrono::milliseconds(250);
+/// When so many different files went out within kBurstWindow, somebody is writing a whole set of them, one
+/// after the other (git checkout, cp -r): what follows is collected until nothing was heard for kBurstQuiet,
+/// at most for kBurstLimit. One file, or a few, saved again and again are never held.
+inline constexpr std::size_t kBurstFiles = 8;
+inline constexpr auto kBurstWindow = std::chrono::milliseconds(20);
+inline constexpr auto kBurstQuiet = std::chrono::milliseconds(5);
 /// A build barrier that is not renewed for so long is released with a warning.
 inline constexpr auto kBuildBarrierLimit = std::chrono::seconds(30);
 inline constexpr std::size_t kBuildBarriers = 64;

@@ -18,11 +18,10 @@ void Snapshotter::cancel() {
   whole_.reset();
   in_memory_ = {};
   store_error_.reset();
-  stored_already_ = false;
   look_ = Look{};
 }
 
-Status Snapshotter::begin(const std::string& path, const std::string& real_path, Mode mode) {
+Status Snapshotter::begin(const std::string& path, const std::string& real_path) {
   cancel();
   path_ = path;
   through_link_ = path != real_path;
@@ -45,15 +44,11 @@ Status Snapshotter::begin(const std::string& path, const std::string& real_path,
                      std::to_string(limits::kModuleBytes),
                  0};
   }
-  // Looking before writing needs all of it in memory.
-  mode_ = look_.before.size <= limits::kPieceBytes ? mode : Mode::kCopy;
-  if (mode_ == Mode::kCopy) {
-    auto writer = blobs_.create();
-    if (writer) {
-      writer_ = std::move(*writer);
-    } else {
-      store_error_ = writer.error();
-    }
+  auto writer = blobs_.create();
+  if (writer) {
+    writer_ = std::move(*writer);
+  } else {
+    store_error_ = writer.error();
   }
   return {};
 }
@@ -112,16 +107,12 @@ Result<bool> Snapshotter::finish() {
   auto at_path = through_link_ ? files_.stat(path_) : files_.lstat(path_);
   if (at_path) look_.path_after = *at_path;
   if (store_error_) return true;
-  if (mode_ == Mode::kHashFirst) {
-    look_.digest = digest_of(in_memory_);
-    stored_already_ = blobs_.contains(look_.digest);
-  } else if (writer_ != nullptr) {
-    auto digest = writer_->finish();
-    if (digest)
-      look_.digest = *digest;
-    else
-      store_error_ = digest.error();
+  auto digest = writer_->finish();
+  if (!digest) {
+    store_error_ = digest.error();
+    return true;
   }
+  look_.digest = *digest;
   // Where the bytes are not in memory, the format has nothing to check.
   if (!in_memory_.empty() || look_.bytes == 0) {
     if (Status whole = check_complete(path_, in_memory_); !whole) look_.incomplete = whole.error().message;
@@ -135,16 +126,7 @@ Look Snapshotter::take_look() {
 }
 
 Status Snapshotter::commit() {
-  if (mode_ == Mode::kHashFirst && !stored_already_ && !store_error_) {
-    auto writer = blobs_.create();
-    if (!writer) return writer.error();
-    MODDEV_TRY((*writer)->write(in_memory_));
-    MODDEV_TRY((*writer)->finish());
-    MODDEV_TRY((*writer)->commit());
-    return {};
-  }
   if (store_error_) return *store_error_;
-  if (stored_already_) return {};
   MODDEV_ASSERT(writer_ != nullptr, "commit() after a complete look");
   return writer_->commit();
 }

@@ -19,18 +19,13 @@ namespace moddev::watcher {
 
 class Snapshotter {
  public:
-  enum class Mode : std::uint8_t {
-    kCopy,       // new content is likely: write while hashing
-    kHashFirst,  // known content is likely: do not write what the store has
-  };
-
   /// The references must outlive it.
   Snapshotter(FileSystem& files, BlobStore& blobs);
   ~Snapshotter();
 
   /// Opens the file behind `path` (`real_path` when a symlink leads there) and asks for the lease. With a
   /// writer around, done() holds at once. Errors: those of FileSystem::open(); kLimit when it is too large.
-  Status begin(const std::string& path, const std::string& real_path, Mode mode);
+  Status begin(const std::string& path, const std::string& real_path);
   [[nodiscard]] bool busy() const { return file_ != nullptr; }
   /// Goes on for about `budget` bytes and takes them off it. Returns whether the look is complete. Errors are
   /// those of reading; the store's are kept for commit().
@@ -57,11 +52,9 @@ class Snapshotter {
   BlobStore& blobs_;
   std::string path_;
   bool through_link_ = false;
-  Mode mode_ = Mode::kCopy;
   std::unique_ptr<OpenFile> file_;
   std::unique_ptr<BlobWriter> writer_;
   std::optional<Error> store_error_;
-  bool stored_already_ = false;
   Look look_;
   std::vector<std::byte> piece_;          // used again for every file
   std::unique_ptr<std::byte[]> whole_;    // of a larger file whose headers are to be checked

@@ -17,8 +17,10 @@ TimePoint Watcher::step(TimePoint now) {
   s.looks_left = limits::kLooksPerStep;
   s.directories_left = limits::kDirectoriesPerStep;
   if (!s.started) s.start();
+  bool quiet = true;
   for (int round = 0;; ++round) {
     const bool heard = s.read_events();
+    quiet = quiet && !heard;
     // What came while we worked is taken in before anything goes out; the first quiet round ends the step.
     if (round > 0 && (!heard || round == limits::kRoundsPerStep)) break;
     s.run_timers();
@@ -31,6 +33,11 @@ TimePoint Watcher::step(TimePoint now) {
   s.progress_builds();
   s.progress_syncs();
   s.hand_out();
+  // The step after the one that handed out has time to prepare for the next change.
+  if (quiet && s.store_used && !s.has_work() && s.looks_left == limits::kLooksPerStep) {
+    s.store_used = false;
+    s.blobs.make_ready();
+  }
   return s.next_deadline();
 }
 
@@ -129,7 +136,7 @@ bool Watcher::State::has_work() const {
 }
 
 TimePoint Watcher::State::next_deadline() {
-  if (has_work()) return now;
+  if (has_work() || store_used) return now;
   TimePoint next = std::min({root_retry_at, events.next_poll(), hold_deadline()});
   for (const auto& [id, until] : builds) next = std::min(next, until);
   for (const Sync& sync : syncs) next = std::min(next, sync.stage == Sync::Stage::kNew ? now : sync.deadline);

@@ -79,6 +79,7 @@ void Watcher::State::touch(const std::string& path, WatchEvent::Kind kind, bool 
     found->second.serial = next_serial++;
   }
   Pending& state = found->second;
+  touched_at = now;
   state.earlier.reset();
   state.certain = certain;
   if (away && !certain) {
@@ -87,7 +88,6 @@ void Watcher::State::touch(const std::string& path, WatchEvent::Kind kind, bool 
   }
   // More writing by a writer that is known: its close event will come.
   if (kind == Kind::kChanged && state.stage == Stage::kWriting && !state.queued) return;
-  state.mode = Snapshotter::Mode::kCopy;
   state.tries = 0;
   state.pause = {};
   if (!away) state.empty_since = kNever;

@@ -32,7 +32,9 @@ TimePoint Watcher::State::hold_deadline() {
     holding = true;
     only_resaves = only_resaves && finished.contains(path);
   }
-  if (!holding) return now;
+  if (!holding)
+    return burst ? std::min<TimePoint>(touched_at + limits::kBurstQuiet, finished_since + limits::kBurstLimit)
+                 : now;
   return finished_since + (only_resaves ? Duration(limits::kBurstLimit) : Duration(limits::kHoldLimit));
 }
 
@@ -68,6 +70,20 @@ void Watcher::State::hand_out() {
   flush();
 }
 
+void Watcher::State::begin_collecting() {
+  if (!finished.empty() || !initial_handed_out) return;
+  finished_since = now;
+  burst = given.size() == limits::kBurstFiles && now - given.front().at < limits::kBurstWindow;
+}
+
+void Watcher::State::remember_given(const Batch& batch) {
+  for (const FileChange& change : batch.changes) {
+    std::erase_if(given, [&](const GivenLately& one) { return one.path == change.path; });
+    if (given.size() == limits::kBurstFiles) given.pop_front();
+    given.push_back({change.path, now});
+  }
+}
+
 void Watcher::State::flush() {
   Batch batch;
   batch.changes.reserve(finished.size());
@@ -83,6 +99,8 @@ void Watcher::State::flush() {
     batch.changes.push_back(std::move(change));
   }
   finished.clear();
+  // A build, a sync and the first scan are complete: nothing of theirs is still to come.
+  if (initial_handed_out && builds.empty()) remember_given(batch);
   initial_handed_out = true;
   output.batches.push_back(std::move(batch));
 }

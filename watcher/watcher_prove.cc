@@ -37,7 +37,7 @@ void Watcher::State::look() {
 }
 
 void Watcher::State::begin_look(const std::string& path) {
-  const Status begun = snapshotter.begin(path, path, pending[path].mode);
+  const Status begun = snapshotter.begin(path, path);
   if (!begun) {
     begin_failed(path, begun.error());
   } else if (!link_target.empty()) {
@@ -115,7 +115,7 @@ void Watcher::State::look_behind_name(const std::string& path) {
     return settle(path);
   }
   set_link(path, *target);
-  const Status begun = snapshotter.begin(path, *target, pending[path].mode);
+  const Status begun = snapshotter.begin(path, *target);
   if (begun) return;
   if (begun.error().code == ErrorCode::kConflict) return vanished(path);  // replaced at this moment
   begin_failed(path, begun.error());
@@ -202,6 +202,7 @@ void Watcher::State::keep_finished(const std::string& path, const Look& look) {
       return failed(path);
     }
     warned.erase("store-failed");
+    store_used = true;
   }
   snapshotter.cancel();
   const std::int64_t stamp = files.stamp_now();
@@ -215,7 +216,7 @@ void Watcher::State::keep_finished(const std::string& path, const Look& look) {
     known->proven_at = now;
     parked.erase(path);
     if (to_tell) {
-      if (finished.empty() && initial_handed_out) finished_since = now;
+      begin_collecting();
       FileChange change;
       change.path = path;
       const auto link = link_target.find(path);
@@ -249,7 +250,7 @@ void Watcher::State::removed(const std::string& path) {
   parked.erase(path);
   KnownFile* known = tree.find(path);
   if (known != nullptr && !known->given.is_zero()) {
-    if (finished.empty() && initial_handed_out) finished_since = now;
+    begin_collecting();
     FileChange change;
     change.path = path;
     change.real_path = path;

@@ -147,8 +147,6 @@ void Watcher::State::found(const std::string& path, FileType type) {
   Pending& state = pending[path];
   state.noticed_at = now;
   state.serial = next_serial++;
-  // At the start most files are known to the store from last time.
-  state.mode = Snapshotter::Mode::kHashFirst;
   make_ready(path, state);
 }
 

@@ -47,7 +47,6 @@ struct Pending {
   bool certain = false;  // when it is not there, it is removed: without a grace
   bool late = false;     // was waited for long enough: holds nothing back any more
   bool reported_torn = false;
-  Snapshotter::Mode mode = Snapshotter::Mode::kCopy;
   int tries = 0;
   std::uint64_t serial = 0;  // when it became pending, in the order of all
   TimePoint noticed_at{};
@@ -70,6 +69,12 @@ struct Sync {
 struct Scan {
   std::string path;
   bool deep = true;  // also the directories below that are known already
+};
+
+/// A file that went out, and when last.
+struct GivenLately {
+  std::string path;
+  TimePoint at{};
 };
 
 struct Watcher::State {
@@ -113,6 +118,10 @@ struct Watcher::State {
 
   std::map<std::string, FileChange> finished;
   TimePoint finished_since{};
+  TimePoint touched_at{};         // when the last hint about any file came
+  std::deque<GivenLately> given;  // the last limits::kBurstFiles different files that went out
+  bool burst = false;             // `finished` collects what follows many files that went out just now
+  bool store_used = false;        // since it was last made ready
   std::map<std::string, FileChange> parked;
   std::unordered_map<std::string, std::string> rejected;
   std::set<std::string> warned;
@@ -184,6 +193,8 @@ struct Watcher::State {
   void flush();
   [[nodiscard]] bool holds(const Pending& state) const;
   [[nodiscard]] TimePoint hold_deadline();
+  void begin_collecting();  // the first change since the last batch
+  void remember_given(const Batch& batch);
 };
 
 }  // namespace moddev::watcher

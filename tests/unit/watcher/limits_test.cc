@@ -250,7 +250,7 @@ TEST(WatcherLimits, AFileBeyondTheModuleLimitIsRefusedUnread) {
   HugeFiles files;
   MemoryBlobStore blobs;
   Snapshotter snapshotter(files, blobs);
-  const Status begun = snapshotter.begin("x.bin", "x.bin", Snapshotter::Mode::kCopy);
+  const Status begun = snapshotter.begin("x.bin", "x.bin");
   ASSERT_FALSE(begun.ok());
   EXPECT_EQ(begun.error().code, ErrorCode::kLimit);
   EXPECT_FALSE(snapshotter.busy());

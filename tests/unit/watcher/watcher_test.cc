@@ -10,6 +10,7 @@
 namespace moddev::watcher {
 namespace {
 
+using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using ::testing::ElementsAre;
@@ -403,6 +404,31 @@ TEST(Watcher, ABurstOfSavesEndsOnTheLastContent) {
   world.files.write("a.txt", "save 0");
   world.run(seconds(1));
   EXPECT_THAT(world.listener.history["a.txt"], ElementsAre("save 5"));
+}
+
+TEST(Watcher, ManyFilesWrittenOneAfterTheOtherGoOutTogether) {
+  World world;
+  world.run();
+  const int count = 200;
+  for (int i = 0; i < count; ++i) {
+    world.files.write("f" + std::to_string(i) + ".txt", "x");
+    world.run(microseconds(500));
+  }
+  world.run(limits::kBurstQuiet);
+  EXPECT_THAT(world.listener.holds, SizeIs(count));
+  EXPECT_LE(world.listener.batches.size(), 1 + limits::kBurstFiles + 1);
+}
+
+TEST(Watcher, AFewFilesSavedAgainAndAgainAreNeverHeld) {
+  World world;
+  world.run();
+  for (int i = 0; i < 100; ++i) {
+    const std::string path = "f" + std::to_string(i % 4) + ".txt";
+    world.files.write(path, std::to_string(i));
+    world.step();
+    EXPECT_EQ(world.listener.holds[path], std::to_string(i));
+    world.run(milliseconds(1));
+  }
 }
 
 TEST(Watcher, DebounceWaitsForQuiet) {
