@@ -1,19 +1,38 @@
-# moddev_add_module(NAME SOURCE...): a shared library that can be reloaded.
+# moddev_add_module(NAME [ALLOW_UNDEFINED] SOURCE...): a shared library that can be reloaded while it runs. It is an
+# ordinary target: target_link_libraries() and the rest work as on any other.
 #
-# Each setting below removes one trap of reloading native code; the comment says which.
+# Each setting below removes one trap of reloading native code; its comment says which.
+#
+# ALLOW_UNDEFINED is for a module that calls functions of the program that loads it (which then needs ENABLE_EXPORTS).
+# A missing function is then found in the executors, which refuse the module and go on with the last good one.
 function(moddev_add_module name)
-  add_library(${name} SHARED ${ARGN})
-  target_compile_options(${name} PRIVATE
-    # STB_GNU_UNIQUE symbols make a new version share the statics of the old one, and keep the old one mapped for ever.
-    $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "ALLOW_UNDEFINED" "" "")
+  if(NOT ARG_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "moddev_add_module(${name}) has no sources")
+  endif()
+  add_library(${name} SHARED ${ARG_UNPARSED_ARGUMENTS})
   set_target_properties(${name} PROPERTIES
-    # What is not exported on purpose cannot be bound by another module or by another version of this one.
+    # What is not exported on purpose cannot be bound by another module, or by another version of this one that is
+    # mapped at the same time. MODDEV_EXPORT of <moddev/module.h> exports.
     C_VISIBILITY_PRESET hidden
     CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON)
-  target_link_options(${name} PRIVATE
-    # The linker writes the build-id last: its presence proves a finished file, and it tells which version is mapped.
-    -Wl,--build-id=sha1
-    # An undefined symbol is found by the linker, here and now, and not by the loader in every executor.
-    -Wl,-z,defs)
+  # For <moddev/module.h>. A module links nothing of moddev's.
+  target_include_directories(${name} PRIVATE $<TARGET_PROPERTY:moddev::client,INTERFACE_INCLUDE_DIRECTORIES>)
+  target_compile_options(${name} PRIVATE
+    # GCC marks statics of inline functions and templates STB_GNU_UNIQUE: one copy in the whole process, so that a
+    # new version would silently use the old one's, and the old one could never be unmapped. (Clang does not.)
+    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fno-gnu-unique>)
+  if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    target_link_options(${name} PRIVATE
+      # The linker writes the build-id when all else is written: its presence proves a finished file, where a linker
+      # that was killed leaves zeros. It also tells a debugger which version is mapped.
+      -Wl,--build-id=sha1
+      # Calls inside the module stay inside it, also when the program or an older version exports the same name.
+      -Wl,-Bsymbolic-functions)
+    if(NOT ARG_ALLOW_UNDEFINED)
+      # An undefined symbol is found by the linker, here and now, and not by the loader in every executor.
+      target_link_options(${name} PRIVATE -Wl,-z,defs)
+    endif()
+  endif()
 endfunction()

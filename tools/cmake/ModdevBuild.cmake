@@ -40,6 +40,7 @@ function(moddev_add_library name)
   add_library(moddev::${name} ALIAS moddev_${name})
   set_target_properties(moddev_${name} PROPERTIES EXPORT_NAME ${name})
   target_include_directories(moddev_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_compile_features(moddev_${name} PUBLIC cxx_std_20)
   target_link_libraries(moddev_${name} PUBLIC ${ARG_PUBLIC}
     PRIVATE ${ARG_PRIVATE} $<BUILD_INTERFACE:moddev_build_flags>)
 endfunction()
