@@ -481,7 +481,10 @@ TimePoint Daemon::State::next_due(TimePoint now) const {
   TimePoint next = heartbeat_at;
   if (undecided() && !fleet.busy()) next = std::min(next, proposing.next());
   if (commit_wanted) next = std::min(next, committing.next());
-  if (!fleet.busy() && refused_may_be_retried()) next = std::min(next, std::max(now, retry_refused_at));
+  if (scanned && !fleet.busy() && refused_may_be_retried()) {
+    const TimePoint allowed = proposing.failing() ? proposing.next() : now;
+    next = std::min(next, std::max({now, retry_refused_at, allowed}));
+  }
   for (const WaitingRefresh& r : refreshes)
     next = std::min<TimePoint>(next, r.since + limits::kRefreshPatience);
   return next;

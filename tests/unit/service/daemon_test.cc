@@ -635,6 +635,24 @@ TEST_F(DaemonTest, ARefusalHoldsAcrossARestartUntilSomebodyIsThereToBeAsked) {
   EXPECT_EQ(journal->committed().epoch, 3U);
 }
 
+// Restarted over a refused epoch, and with a first scan that takes long (no leases), the daemon wanted to
+// retry at once, could not, and was stepped again and again. Found by the simulation.
+TEST_F(DaemonTest, ARetryThatHasToWaitForTheFirstScanDoesNotSpin) {
+  Executor& executor = add("w");
+  write({{"m", "1"}});
+  executor.refuses = true;
+  write({{"m", "broken"}});
+  start();
+  executor.refuses = false;
+  executor.join();
+  settle();
+  pass(seconds(2));
+  EXPECT_GT(due, now);
+  feed.restart(now);
+  settle();
+  EXPECT_EQ(journal->committed().find("m")->version, 2U);
+}
+
 TEST_F(DaemonTest, ALongSleepCostsNobodyTheirPlace) {
   add("w");
   write({{"m", "1"}});
