@@ -110,13 +110,17 @@ class OnlyRises {
   /// `repeated`: its seq was sent before.
   void announced(const Uuid& repo, const AnnounceEvent& announce, bool repeated);
   /// Numbers that nobody heard of may be missing after it.
-  void daemon_died() { died_ = true; }
+  void daemon_died() {
+    died_ = true;
+    ++deaths_;
+  }
   void reopened(const daemon::Journal& journal);
 
  private:
   struct ModuleFacts {
     Version last = 0;
     std::map<Version, Digest> digests;
+    std::uint64_t deaths = 0;  // of the daemon, when it was told last
   };
   void check_change(const std::string& where, const ModuleChange& change, const Manifest& base);
 
@@ -124,6 +128,7 @@ class OnlyRises {
   Chronicle& chronicle_;
   std::map<std::pair<std::size_t, std::string>, ModuleFacts> modules_;  // by number of the repo and name
   bool died_ = false;
+  std::uint64_t deaths_ = 0;
 };
 
 /// A view is exactly one announced epoch, and what is held does not change.

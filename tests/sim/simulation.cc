@@ -125,7 +125,7 @@ SimulationResult Simulation::run() {
 }
 
 void Simulation::chaos() {
-  toolchain_.stampless_stores = !weather_.lost_events;
+  toolchain_.stampless_stores = !weather_.lost_events && !weather_.overflows;
   toolchain_.begin_build(now_);
   start_daemon();
   for (auto& executor : executors_) start_executor(*executor);
