@@ -216,8 +216,9 @@ void PerFleet::check_committed(Epoch claimed, const char* where) {
 
 void PerFleet::published(const Event& event) {
   if (const auto* announce = std::get_if<AnnounceEvent>(&event.body)) {
-    auto& voters = voters_[announce->epoch];
-    if (!voters.empty()) return;
+    const auto [place, first] = voters_.try_emplace(announce->epoch);
+    if (!first) return;  // who joins meanwhile has no vote
+    auto& voters = place->second;
     for (const auto& [id, member] : members_) {
       if (member.epoch == announce->base && member.failed == 0) voters.insert(id);
     }
@@ -291,6 +292,13 @@ void PerFleet::applied(std::size_t executor, const View& view) {
 }
 
 // -------------------------------------------------------------------------------------------- LastGood
+
+void LastGood::refused(std::size_t executor, const ClientEvent& event) {
+  // As the blob store says it to the loader.
+  if (event.message.ends_with("is not here"))
+    verdict_.fail("LastGood", executor_name(executor) + " refuses '" + event.module + "' of " +
+                                  epoch_name(event.epoch) + " although nobody fetched its bytes");
+}
 
 void LastGood::stepped(std::size_t executor, const View* view, bool connected, Duration silent) {
   Epoch& last = last_[executor];

@@ -14,6 +14,8 @@
 //   9 bounded                        Bounded
 #pragma once
 
+#include <moddev/client.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -173,11 +175,14 @@ class PerFleet {
   std::vector<Epoch> commits_of_step_;
 };
 
-/// An executor goes on with what it has, whatever happens, and says when that is stale.
+/// An executor goes on with what it has, whatever happens, and says when that is stale. It refuses only what
+/// cannot be loaded or had, never for want of bytes that it did not ask for.
 class LastGood {
  public:
   LastGood(Verdict& verdict, const Chronicle& chronicle) : verdict_(verdict), chronicle_(chronicle) {}
   void started(std::size_t executor) { last_[executor] = 0; }
+  /// What it tells its person about an epoch that it cannot load.
+  void refused(std::size_t executor, const ClientEvent& event);
   /// `silent`: how long nothing came from the daemon.
   void stepped(std::size_t executor, const View* view, bool connected, Duration silent);
 

@@ -320,6 +320,7 @@ void Simulation::step_executor(ExecutorProcess& executor) {
   executor.step(now_);
   for (const ClientEvent& event : executor.session().take_events()) {
     trace_("executor tells", number, (static_cast<std::uint64_t>(event.kind) << 32) | event.epoch);
+    if (event.kind == ClientEvent::Kind::kFailed) last_good_.refused(number, event);
     if (trace_.prints() && !event.message.empty()) std::printf("              %s\n", event.message.c_str());
   }
   observe(executor);
