@@ -157,6 +157,10 @@ void Session::State::advance() {
 }
 
 void Session::State::begin_fetch(EpochInWork& work) {
+  // One fetch at a time: another epoch's gives way, and begins anew when its turn comes.
+  for (auto* other : {&behind, &pending}) {
+    if (*other && &**other != &work && (*other)->stage == Stage::kFetching) (*other)->stage = Stage::kWanted;
+  }
   auto places =
       client::locate_blobs(client::modules_to_load(work.manifest, live_manifest()), work.bytes, cache);
   work.from_cache = std::move(places.cached);
