@@ -12,3 +12,9 @@ target_link_libraries(loading_view_symmetric_test PRIVATE moddev_client GTest::g
 target_include_directories(loading_view_symmetric_test PRIVATE ${PROJECT_SOURCE_DIR})
 gtest_discover_tests(loading_view_symmetric_test DISCOVERY_MODE PRE_TEST TEST_PREFIX Symmetric.
   PROPERTIES LABELS "unit;asan;tsan" TIMEOUT 60)
+
+moddev_add_test(loading_loader_test
+  SOURCES
+    unit/loading/loader_test.cc
+  LIBRARIES moddev_support_loading
+  LABELS unit asan tsan)

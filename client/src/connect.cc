@@ -1,0 +1,91 @@
+// Client::connect(): finds the daemon, prepares the cache, and puts a client together over sockets.
+#include <moddev/client.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "client/src/client_factory.h"
+#include "client/src/limits.h"
+#include "client/src/loader_thread.h"
+#include "client/src/zmq_link.h"
+#include "protocol/endpoint.h"
+#include "protocol/text.h"
+
+namespace moddev {
+namespace client {
+namespace {
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
+ExecutorIdentity identity_of_this_process(const std::string& name) {
+  ExecutorIdentity identity;
+  identity.id = Uuid::random();
+  identity.name = clean_text(name.empty() ? ::program_invocation_short_name : name, limits::kModuleNameBytes);
+  identity.host = clean_text(host_name(), limits::kModuleNameBytes);
+  identity.pid = ::getpid();
+  return identity;
+}
+
+/// The directory that modules are loaded from: nobody else may put anything into it.
+Status prepare_cache_directory(const std::string& directory) {
+  const std::filesystem::path path(directory);
+  if (!path.is_absolute()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "The cache directory '" + directory + "' is not an absolute path."};
+  }
+  std::error_code error;
+  std::filesystem::create_directories(path.parent_path(), error);
+  if (error) return errno_error("Cannot make " + path.parent_path().string(), error.value());
+  if (Status mine = ensure_private_directory(directory, ::geteuid()); !mine) {
+    return mine.error().with_context("The cache directory");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<RuntimeParts> common_parts(const ClientOptions& options, const Surroundings& here,
+                                  const std::string& endpoint) {
+  auto directory = options.cache_directory.empty() ? default_cache_directory(here)
+                                                   : Result<std::string>(options.cache_directory);
+  if (!directory) return directory.error();
+  MODDEV_TRY(prepare_cache_directory(*directory));
+  auto cache = DirectoryBlobStore::open(std::filesystem::path(*directory) / "blobs");
+  if (!cache) return cache.error();
+
+  RuntimeParts parts;
+  parts.session.identity = identity_of_this_process(options.name);
+  parts.session.software = "moddev " MODDEV_VERSION;
+  parts.session.endpoint = endpoint;
+  for (std::size_t i = 0; i < 8; ++i)
+    parts.session.seed = parts.session.seed << 8 | parts.session.identity.id.bytes[i];
+  parts.cache = std::move(*cache);
+  parts.views = std::make_shared<ViewStore>();
+  parts.loader = make_loader(LoaderOptions{std::filesystem::path(*directory) / "images", *parts.cache});
+  parts.on_event = options.on_event;
+  return parts;
+}
+
+}  // namespace client
+
+Result<Client> Client::connect(ClientOptions options) {
+  const auto here = client::Surroundings::of_this_process();
+  const auto found = client::discover_endpoint(options.endpoint, here);
+  if (!found) return found.error();
+  auto parts = client::common_parts(options, here, found->endpoint);
+  if (!parts) return parts.error();
+  auto link = client::ZmqLink::connect(found->endpoint);
+  if (!link) return link.error();
+  parts->link_problem = [l = link->get()] { return l->problem(); };
+  parts->link = std::move(*link);
+  return client::ClientFactory::make(std::move(*parts));
+}
+
+}  // namespace moddev

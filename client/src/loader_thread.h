@@ -1,0 +1,29 @@
+// The real Loader: transactions on a thread of their own, because a module's initialisers may take as long as
+// they like. In this order: a preparation; unloading what was retired; keeping the bytes of the last
+// preparations in the cache. So nothing that can wait is in the way of a new epoch.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+
+#include "client/src/loader.h"
+#include "protocol/blob_store.h"
+
+namespace moddev {
+
+/// Modules that came with announcements and are not in the cache yet. Beyond, the oldest are not kept:
+/// whoever needs them again fetches them.
+inline constexpr std::size_t kBytesToKeep = 32UL * 1024 * 1024;
+
+struct LoaderOptions {
+  /// Where private copies of native modules go; a directory in memory is fastest. Created as needed. When it
+  /// cannot be used, every native module fails with the reason.
+  std::filesystem::path image_directory;
+  /// Has what a plan does not bring, and is given what it brings. Must outlive the loader.
+  BlobStore& cache;
+};
+
+[[nodiscard]] std::unique_ptr<Loader> make_loader(LoaderOptions options);
+
+}  // namespace moddev
