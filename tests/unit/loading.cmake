@@ -16,5 +16,6 @@ gtest_discover_tests(loading_view_symmetric_test DISCOVERY_MODE PRE_TEST TEST_PR
 moddev_add_test(loading_loader_test
   SOURCES
     unit/loading/loader_test.cc
+    unit/loading/traps_test.cc
   LIBRARIES moddev_support_loading
   LABELS unit asan tsan)
