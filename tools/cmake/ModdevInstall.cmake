@@ -1,14 +1,12 @@
 # What `cmake --install` puts into a prefix, and the CMake package there: find_package(moddev) gives moddev::client
-# and moddev_add_module(). Only the public headers are installed; the daemon's libraries stay inside bin/moddev.
+# and moddev_add_module(). Only the public headers are installed; the daemon's libraries stay inside bin/moddev
+# (tools/program.cmake installs that).
 include(CMakePackageConfigHelpers)
 
 set(moddev_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/moddev)
 
 # moddev_protocol comes along because moddev::client is made of it; users name only moddev::client.
 install(TARGETS moddev_protocol moddev_client EXPORT moddevTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-if(TARGET moddev_program)
-  install(TARGETS moddev_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
 
 # result.h is the one header that our libraries and our users share. In the source it is reached through a link;
 # installed it is a file of its own.
