@@ -1,0 +1,6 @@
+moddev_add_test(jobs_supervisor_test
+  SOURCES
+    unit/jobs/rules_test.cc
+    unit/jobs/supervisor_test.cc
+  LIBRARIES moddev_supervisor
+  LABELS unit asan)

@@ -1,0 +1,48 @@
+// One fork and exec, with everything that must be right between the two. Knows nothing of workers.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "protocol/result.h"
+
+namespace moddev::supervisor {
+
+/// A descriptor that closes itself.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
+  Descriptor(Descriptor&& other) noexcept : descriptor_(other.release()) {}
+  Descriptor& operator=(Descriptor&& other) noexcept;
+  ~Descriptor() { reset(); }
+  [[nodiscard]] int get() const { return descriptor_; }
+  [[nodiscard]] int release();
+  void reset();
+  explicit operator bool() const { return descriptor_ >= 0; }
+
+ private:
+  int descriptor_ = -1;
+};
+
+struct SpawnPlan {
+  std::vector<std::string> arguments;
+  /// The whole environment. LISTEN_PID is added in the child when there are listeners.
+  std::vector<std::string> environment;
+  /// Become 3, 4, ... in the child.
+  std::vector<int> listeners;
+  bool output_to_stderr = false;
+  bool silent = false;  // no output at all
+};
+
+struct Spawned {
+  pid_t pid = 0;
+  Descriptor pidfd;
+};
+
+/// Returns when the new program runs, or could not be executed. Errors: kNotFound, kPermission, kIo.
+[[nodiscard]] Result<Spawned> spawn(const SpawnPlan& plan);
+
+}  // namespace moddev::supervisor
