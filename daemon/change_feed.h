@@ -17,6 +17,9 @@ class ChangeFeed {
   virtual TimePoint step(TimePoint now) = 0;
   [[nodiscard]] virtual watcher::Output take_output() = 0;
   [[nodiscard]] virtual std::uint64_t request_sync() = 0;
+  [[nodiscard]] virtual std::uint64_t begin_build(TimePoint now) = 0;
+  virtual void renew_build(std::uint64_t id, TimePoint now) = 0;
+  virtual void end_build(std::uint64_t id, bool success) = 0;
   [[nodiscard]] virtual std::vector<int> descriptors() const = 0;
   [[nodiscard]] virtual std::string backend() const = 0;
 };
@@ -28,6 +31,9 @@ class WatcherFeed final : public ChangeFeed {
   TimePoint step(TimePoint now) override { return watcher_.step(now); }
   [[nodiscard]] watcher::Output take_output() override { return watcher_.take_output(); }
   [[nodiscard]] std::uint64_t request_sync() override { return watcher_.request_sync(); }
+  [[nodiscard]] std::uint64_t begin_build(TimePoint now) override { return watcher_.begin_build(now); }
+  void renew_build(std::uint64_t id, TimePoint now) override { watcher_.renew_build(id, now); }
+  void end_build(std::uint64_t id, bool success) override { watcher_.end_build(id, success); }
   [[nodiscard]] std::vector<int> descriptors() const override { return watcher_.descriptors(); }
   [[nodiscard]] std::string backend() const override { return watcher_.backend(); }
 

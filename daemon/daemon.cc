@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "daemon/builds.h"
 #include "daemon/limits.h"
 #include "daemon/request_handler.h"
 #include "daemon/versioner.h"
@@ -87,6 +88,7 @@ struct Daemon::State {
         journal(its_journal),
         transport(its_transport),
         catalog(options.catalog, blobs),
+        builds(change_feed),
         fleet(options.fleet),
         serving{journal,
                 blobs,
@@ -110,6 +112,7 @@ struct Daemon::State {
   void answer_requests(TimePoint now, WallTime wall);
   TimePoint steer_fleet(TimePoint now, WallTime wall);
   void answer_refreshes(TimePoint now);
+  void answer_builds(TimePoint now);
   void heartbeat(TimePoint now);
   void write_applied(TimePoint now);
   [[nodiscard]] TimePoint next_due(TimePoint now) const;
@@ -138,6 +141,7 @@ struct Daemon::State {
   Journal& journal;
   Transport& transport;
   Catalog catalog;
+  Builds builds;
   Fleet fleet;
   Serving serving;
 
@@ -188,6 +192,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.answer_requests(now, wall);
   const TimePoint fleet_due = s.steer_fleet(now, wall);
   s.answer_refreshes(now);
+  s.answer_builds(now);
   s.heartbeat(now);
   s.write_applied(now);
   s.due = std::min({watcher_due, fleet_due, s.next_due(now)});
@@ -217,7 +222,9 @@ std::vector<int> Daemon::descriptors() const {
 }
 
 void Daemon::State::notice_deafness(TimePoint now) {
-  if (due != kNever && now - due > kDeafAfter) fleet.was_deaf(now - due, now);
+  if (due == kNever || now - due <= kDeafAfter) return;
+  fleet.was_deaf(now - due, now);
+  builds.was_deaf(now);
 }
 
 /// A refusal holds across a restart. The members are unknown then; the first that join are asked again.
@@ -249,6 +256,7 @@ TimePoint Daemon::State::take_in_changes(TimePoint now) {
       if (refresh.sync == sync) refresh.wanted = revision;
     }
   }
+  builds.ended(output.builds, revision);
   return next;
 }
 
@@ -322,6 +330,9 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
     std::optional<ReplyBody> body = answer(request->request.body, serving, now, wall);
     if (body) {
       transport.reply(request->peer, {request->request.id, std::move(*body)});
+    } else if (const auto* build = std::get_if<BuildRequest>(&request->request.body)) {
+      builds.take(*build, request->peer, request->request.id, now);
+      again = true;
     } else {
       take_refresh(std::move(*request), now);
     }
@@ -457,6 +468,17 @@ void Daemon::State::answer_refreshes(TimePoint now) {
   });
 }
 
+void Daemon::State::answer_builds(TimePoint now) {
+  for (Builds::Answer& answer : builds.take_answers(scanned ? decided : 0, now)) {
+    if (auto* reply = std::get_if<BuildReply>(&answer.reply.body)) {
+      reply->daemon = journal.id();
+      reply->epoch = journal.head();
+      reply->committed_epoch = journal.committed().epoch;
+    }
+    transport.reply(answer.peer, answer.reply);
+  }
+}
+
 void Daemon::State::heartbeat(TimePoint now) {
   if (now < heartbeat_at) return;
   heartbeat_at = now + limits::kHeartbeatInterval;
@@ -487,7 +509,7 @@ TimePoint Daemon::State::next_due(TimePoint now) const {
   }
   for (const WaitingRefresh& r : refreshes)
     next = std::min<TimePoint>(next, r.since + limits::kRefreshPatience);
-  return next;
+  return std::min(next, builds.next_due());
 }
 
 void Daemon::State::tell(DaemonEvent event) {

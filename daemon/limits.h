@@ -16,6 +16,11 @@ inline constexpr std::size_t kRequestsPerStep = 256;
 inline constexpr std::size_t kWaitingRefreshes = 256;
 /// A refresh that is not decided for so long is answered with kTimeout.
 inline constexpr auto kRefreshPatience = std::chrono::seconds(60);
+/// Builds that ended and are remembered, so that the end can be asked for again when its answer got lost. The
+/// oldest are forgotten first; asked for again, they begin and end anew, which finds nothing to publish.
+inline constexpr std::size_t kEndedBuilds = 64;
+/// Answers that ends of builds wait for. One more is answered with kLimit and a retry-after.
+inline constexpr std::size_t kWaitingBuildEnds = 256;
 /// Events for the terminal that nobody has taken yet. The oldest are dropped and counted in a warning.
 inline constexpr std::size_t kWaitingEvents = 10'000;
 /// How often the journal is asked again after it refused a record; doubles from the first to the last.

@@ -135,6 +135,8 @@ class Answer {
 
   MaybeReply operator()(const RefreshRequest&) const { return std::nullopt; }
 
+  MaybeReply operator()(const BuildRequest&) const { return std::nullopt; }
+
   MaybeReply operator()(const StatusRequest&) const {
     StatusReply reply;
     reply.daemon = s_.journal.id();

@@ -1,5 +1,6 @@
 // What is answered to each request. Dispatch over values: no sockets, no waiting. It changes nothing but the
-// fleet's membership and the list of what was applied; refreshes, which are answered later, are the daemon's.
+// fleet's membership and the list of what was applied; refreshes and builds, which are answered later, are
+// the daemon's.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,7 @@ struct Serving {
   std::deque<AppliedRecord> applied;
 };
 
-/// The answer, or nothing for a refresh.
+/// The answer, or nothing for a refresh and a build.
 [[nodiscard]] std::optional<ReplyBody> answer(const RequestBody& request, Serving& serving, TimePoint now,
                                               WallTime wall);
 

@@ -104,6 +104,16 @@ struct ReplyWriter {
     out.key("message").free_text(r.message);
     out.key("retry_after_ms").signed_number(r.retry_after_ms);
   }
+  void operator()(const BuildReply& r) const {
+    begin(out, id, "build", kDaemonPairs + 6);
+    codec::write(out, r.daemon);
+    out.key("build").binary(r.build.bytes);
+    out.key("lease_ms").signed_number(r.lease_ms);
+    out.key("unbroken").boolean(r.unbroken);
+    out.key("files").number(r.files);
+    out.key("epoch").number(r.epoch);
+    out.key("committed_epoch").number(r.committed_epoch);
+  }
 };
 
 /// The payload frame of a reply that has one, else null.
@@ -206,6 +216,12 @@ std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, Sha
   if (type == "status") return read_status(map);
   if (type == "ok") return OkReply{};
   if (type == "error") return read_error(map);
+  if (type == "build") {
+    return BuildReply{
+        codec::read_daemon(map),           map.at("build").uuid(),   map.at("lease_ms").signed_number(),
+        map.at("unbroken").boolean(),      map.at("files").number(), map.at("epoch").number(),
+        map.at("committed_epoch").number()};
+  }
   return std::nullopt;
 }
 

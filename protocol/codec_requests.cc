@@ -87,6 +87,12 @@ struct RequestWriter {
   }
   void operator()(const RefreshRequest&) const { begin(out, id, "refresh", 0); }
   void operator()(const StatusRequest&) const { begin(out, id, "status", 0); }
+  void operator()(const BuildRequest& r) const {
+    begin(out, id, "build", 3);
+    out.key("action").text(to_string(r.action));
+    out.key("build").binary(r.build.bytes);
+    out.key("success").boolean(r.success);
+  }
 };
 
 BlobRequest read_blob(const Reader& map) {
@@ -116,6 +122,19 @@ AckRequest read_ack(const Reader& map) {
   return ack;
 }
 
+BuildRequest read_build(const Reader& map) {
+  BuildRequest build;
+  const Reader action = map.at("action");
+  if (const auto known = build_action_from_string(action.text())) {
+    build.action = *known;
+  } else {
+    action.fail(ErrorCode::kCorrupt, "is none of begin, renew, end");
+  }
+  build.build = map.at("build").uuid();
+  if (const Reader success = map.at("success", true); success.present()) build.success = success.boolean();
+  return build;
+}
+
 std::optional<RequestBody> read_body(std::string_view type, const Reader& map) {
   if (type == "hello") return HelloRequest{map.at("software").text()};
   if (type == "join") {
@@ -142,6 +161,7 @@ std::optional<RequestBody> read_body(std::string_view type, const Reader& map) {
   if (type == "leave") return LeaveRequest{map.at("executor").uuid()};
   if (type == "refresh") return RefreshRequest{};
   if (type == "status") return StatusRequest{};
+  if (type == "build") return read_build(map);
   return std::nullopt;
 }
 

@@ -22,6 +22,12 @@ constexpr std::array<std::pair<AckPhase, std::string_view>, 4> kPhases = {{
     {AckPhase::kDrained, "drained"},
 }};
 
+constexpr std::array<std::pair<BuildAction, std::string_view>, 3> kBuildActions = {{
+    {BuildAction::kBegin, "begin"},
+    {BuildAction::kRenew, "renew"},
+    {BuildAction::kEnd, "end"},
+}};
+
 template <typename Table, typename Value>
 std::string_view name_of(const Table& table, Value value) {
   for (const auto& [known, text] : table) {
@@ -52,6 +58,12 @@ std::string_view to_string(AckPhase phase) {
 }
 std::optional<AckPhase> ack_phase_from_string(std::string_view text) {
   return value_of(kPhases, text);
+}
+std::string_view to_string(BuildAction action) {
+  return name_of(kBuildActions, action);
+}
+std::optional<BuildAction> build_action_from_string(std::string_view text) {
+  return value_of(kBuildActions, text);
 }
 
 }  // namespace moddev

@@ -258,6 +258,38 @@ struct RefreshReply {
   friend bool operator==(const RefreshReply&, const RefreshReply&) = default;
 };
 
+enum class BuildAction : std::uint8_t { kBegin, kRenew, kEnd };
+/// "begin", "renew", "end".
+[[nodiscard]] std::string_view to_string(BuildAction action);
+[[nodiscard]] std::optional<BuildAction> build_action_from_string(std::string_view text);
+
+/// A build as a barrier: while it is held nothing is published; at its end all of it or nothing. Whoever
+/// holds it chooses `build` at random, so that every request may be repeated. An action on a barrier that the
+/// daemon does not hold begins it first: it was restarted, or released the barrier after
+/// BuildReply::lease_ms.
+struct BuildRequest {
+  BuildAction action = BuildAction::kBegin;
+  Uuid build;
+  bool success = false;  // kEnd
+  friend bool operator==(const BuildRequest&, const BuildRequest&) = default;
+};
+/// The end of a success is answered when all that the build changed is committed, aborted or rejected; the
+/// end of a failure when it is put aside. Errors: kLimit, kTimeout, kConflict (a begin of what has ended).
+struct BuildReply {
+  DaemonId daemon;
+  Uuid build;
+  /// Renew well within this time.
+  std::int64_t lease_ms = 0;
+  /// Whether it was held without a gap since its begin. If not, some of the build may have been published
+  /// early.
+  bool unbroken = true;
+  /// kEnd: the files that went out at the end, or that a failure put aside.
+  std::uint64_t files = 0;
+  Epoch epoch = 0;
+  Epoch committed_epoch = 0;
+  friend bool operator==(const BuildReply&, const BuildReply&) = default;
+};
+
 struct StatusRequest {
   friend bool operator==(const StatusRequest&, const StatusRequest&) = default;
 };
@@ -299,9 +331,9 @@ struct ErrorReply {
 
 using RequestBody =
     std::variant<HelloRequest, JoinRequest, SnapshotRequest, ManifestRequest, BlobRequest, ModuleRequest,
-                 AliveRequest, AckRequest, LeaveRequest, RefreshRequest, StatusRequest>;
+                 AliveRequest, AckRequest, LeaveRequest, RefreshRequest, StatusRequest, BuildRequest>;
 using ReplyBody = std::variant<HelloReply, SnapshotReply, ManifestReply, BlobReply, ModuleReply, AliveReply,
-                               RefreshReply, StatusReply, OkReply, ErrorReply>;
+                               RefreshReply, StatusReply, OkReply, ErrorReply, BuildReply>;
 
 struct Request {
   /// Chosen by the client, echoed in the reply; unique among its open requests.

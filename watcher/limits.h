@@ -69,7 +69,7 @@ inline constexpr std::size_t kBurstFiles = 8;
 inline constexpr auto kBurstWindow = std::chrono::milliseconds(20);
 inline constexpr auto kBurstQuiet = std::chrono::milliseconds(5);
 /// A build barrier that is not renewed for so long is released with a warning.
-inline constexpr auto kBuildBarrierLimit = std::chrono::seconds(30);
+inline constexpr auto kBuildBarrierLimit = std::chrono::seconds(10);
 inline constexpr std::size_t kBuildBarriers = 64;
 /// A sync waits for so long at most for its cookie (then a rescan alone must do) and for writers.
 inline constexpr auto kCookiePatience = std::chrono::seconds(2);

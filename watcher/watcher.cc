@@ -48,13 +48,17 @@ Output Watcher::take_output() {
 std::uint64_t Watcher::request_sync() {
   Sync sync;
   sync.id = state_->next_sync++;
+  sync.takes_parked = state_->builds.empty();
   state_->syncs.push_back(sync);
   return sync.id;
 }
 
 std::uint64_t Watcher::begin_build(TimePoint now) {
   State& s = *state_;
+  // What this build is about to leave behind, if it fails, is none of theirs.
+  for (Sync& sync : s.syncs) sync.takes_parked = false;
   if (s.builds.size() >= limits::kBuildBarriers) {
+    s.output.builds.push_back({s.builds.begin()->first, true, 0});
     s.builds.erase(s.builds.begin());
     s.warn("build-barriers", "more than " + std::to_string(limits::kBuildBarriers) +
                                  " builds run at once; the oldest barrier was released");
@@ -66,13 +70,14 @@ std::uint64_t Watcher::begin_build(TimePoint now) {
 
 void Watcher::renew_build(std::uint64_t id, TimePoint now) {
   const auto found = state_->builds.find(id);
-  if (found != state_->builds.end()) found->second = now + limits::kBuildBarrierLimit;
+  if (found != state_->builds.end() && found->second != kNever)
+    found->second = now + limits::kBuildBarrierLimit;
 }
 
 void Watcher::end_build(std::uint64_t id, bool success) {
   State& s = *state_;
   const auto found = s.builds.find(id);
-  if (found == s.builds.end()) return;
+  if (found == s.builds.end() || found->second == kNever) return;
   // The barrier stays until everything that the build left on disk is proven.
   found->second = kNever;
   Sync sync;

@@ -63,6 +63,17 @@ struct Warning {
   friend bool operator==(const Warning&, const Warning&) = default;
 };
 
+/// A build barrier that is over.
+struct BuildEnd {
+  std::uint64_t id = 0;
+  /// It was not renewed in time; what it held back went out.
+  bool released = false;
+  /// How many changed files went out, or were put aside, when it ended. 0 when it was
+  /// released, and while builds that overlap with it go on: the last of them has all.
+  std::size_t files = 0;
+  friend bool operator==(const BuildEnd&, const BuildEnd&) = default;
+};
+
 /// What step() found since the last take_output().
 struct Output {
   std::vector<Batch> batches;
@@ -71,6 +82,8 @@ struct Output {
   /// Syncs (see request_sync) that are complete: every change that was on disk at their request is in
   /// `batches` of this or an earlier output, or in `rejections`.
   std::vector<std::uint64_t> synced;
+  /// Build barriers that ended; what they handed out is in `batches` of this output.
+  std::vector<BuildEnd> builds;
 };
 
 class Watcher {
@@ -86,12 +99,15 @@ class Watcher {
   TimePoint step(TimePoint now);
   [[nodiscard]] Output take_output();
 
-  /// Asks for a barrier: its number comes back in Output::synced.
+  /// Asks for a barrier: its number comes back in Output::synced. Unless a build is held, what failed builds
+  /// put aside goes out with it.
   [[nodiscard]] std::uint64_t request_sync();
 
   /// While any build barrier is held, nothing is handed out. end_build(id, true) hands out everything that
-  /// changed meanwhile as one batch; end_build(id, false) drops it until the paths change again or the next
-  /// successful build. A barrier not renewed within the limit of limits.h is released with a warning.
+  /// changed meanwhile as one batch; end_build(id, false) puts it aside until the paths change again, the
+  /// next successful build, or a sync. Builds that overlap count as one, which succeeds when all do. A
+  /// barrier not renewed within the limit of limits.h is released with a warning. The end is told in
+  /// Output::builds.
   [[nodiscard]] std::uint64_t begin_build(TimePoint now);
   void renew_build(std::uint64_t id, TimePoint now);
   void end_build(std::uint64_t id, bool success);

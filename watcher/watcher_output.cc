@@ -111,11 +111,43 @@ void Watcher::State::progress_builds() {
       ++build;
       continue;
     }
+    output.builds.push_back({build->first, true, 0});
     warn("build-abandoned", "a build that holds changes back gave no sign of life for " +
                                 std::to_string(std::chrono::seconds(limits::kBuildBarrierLimit).count()) +
                                 " s; what it finished so far is published now");
     build = builds.erase(build);
+    if (!builds.empty()) continue;
+    // The usual rules hand it out, in this very step. That it was a success nobody said.
+    if (build_failed) output.builds.back().files = conclude_builds(now);
   }
+}
+
+void Watcher::State::take_parked(TimePoint since) {
+  for (auto& [path, change] : parked) change.noticed_at = std::max(change.noticed_at, since);
+  finished.merge(parked);
+  parked.clear();
+}
+
+std::size_t Watcher::State::conclude_builds(TimePoint since) {
+  const bool failed = std::exchange(build_failed, false);
+  if (!failed) {
+    take_parked(since);
+    for (auto& [path, change] : finished) change.noticed_at = std::max(change.noticed_at, since);
+    const std::size_t count = finished.size();
+    if (count > 0) flush();
+    return count;
+  }
+  // Before the first batch nobody knows what the build changed and what was there.
+  if (!initial_handed_out) return 0;
+  const std::size_t count = finished.size();
+  for (auto& [path, change] : finished) parked[path] = std::move(change);
+  finished.clear();
+  if (count > 0)
+    warn("build-failed", "a build failed: the " + std::to_string(count) +
+                             (count == 1 ? " file that it changed stays" : " files that it changed stay") +
+                             " unpublished until a build succeeds, the files change again, or 'moddev "
+                             "refresh' asks for them");
+  return count;
 }
 
 void Watcher::State::progress_syncs() {
@@ -132,6 +164,7 @@ void Watcher::State::progress_syncs() {
 void Watcher::State::progress_sync(Sync& sync) {
   using Step = Sync::Stage;
   if (sync.stage == Step::kNew) {
+    sync.since = now;
     sync.cookie = std::string(".moddev-cookie-") + (sync.ends_build ? "b" : "s") + std::to_string(sync.id);
     Status created =
         root_gone ? Status(Error{ErrorCode::kNotFound, "", 0}) : files.create_cookie(sync.cookie);
@@ -176,17 +209,12 @@ void Watcher::State::progress_sync(Sync& sync) {
 bool Watcher::State::finish_sync(const Sync& sync) {
   if (sync.ends_build) {
     if (builds.erase(sync.id) == 0) return true;  // released meanwhile
-    if (*sync.ends_build) {
-      finished.merge(parked);
-      parked.clear();
-    } else {
-      for (auto& [path, change] : finished) parked[path] = std::move(change);
-      finished.clear();
-    }
-    if (builds.empty() && !finished.empty()) flush();
+    build_failed = build_failed || !*sync.ends_build;
+    output.builds.push_back({sync.id, false, builds.empty() ? conclude_builds(sync.since) : 0});
     return true;
   }
   if (!builds.empty()) return false;
+  if (sync.takes_parked) take_parked(sync.since);
   if (!finished.empty() || !initial_handed_out) flush();
   output.synced.push_back(sync.id);
   return true;

@@ -61,9 +61,11 @@ struct Sync {
   std::uint64_t id = 0;
   Stage stage = Stage::kNew;
   std::string cookie;
+  TimePoint since{};  // when it was asked for
   TimePoint deadline = kNever;
   std::uint64_t serial = 0;        // pending paths before this one belong to it
   std::optional<bool> ends_build;  // the end of a build barrier, and whether it succeeded
+  bool takes_parked = false;       // what failed builds put aside goes out with it
 };
 
 struct Scan {
@@ -137,6 +139,7 @@ struct Watcher::State {
   std::uint64_t next_sync = 1;
   std::map<std::uint64_t, TimePoint> builds;  // until when each barrier holds
   std::uint64_t next_build = 1;
+  bool build_failed = false;  // one of the builds that overlap
 
   // watcher.cc
   void start();
@@ -186,6 +189,10 @@ struct Watcher::State {
 
   // watcher_output.cc: what goes out, and when
   void progress_builds();
+  /// The last of the builds that overlap is over: hands out, or puts aside, what they held. Returns how much.
+  /// `since`: when the build said that it is done.
+  std::size_t conclude_builds(TimePoint since);
+  void take_parked(TimePoint since);
   void progress_syncs();
   void progress_sync(Sync& sync);
   bool finish_sync(const Sync& sync);

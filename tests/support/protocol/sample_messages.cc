@@ -90,6 +90,8 @@ std::vector<std::pair<std::string, Request>> sample_requests() {
       {"request_leave", {10, LeaveRequest{sample_uuid(0x30)}}},
       {"request_refresh", {11, RefreshRequest{}}},
       {"request_status", {std::uint64_t{1} << 63, StatusRequest{}}},
+      {"request_build_begin", {12, BuildRequest{BuildAction::kBegin, sample_uuid(0x50), false}}},
+      {"request_build_end", {13, BuildRequest{BuildAction::kEnd, sample_uuid(0x50), true}}},
   };
 }
 
@@ -136,6 +138,7 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
       {"reply_status", {10, status}},
       {"reply_ok", {11, OkReply{}}},
       {"reply_error", {12, ErrorReply{ErrorCode::kLimit, "Too many refreshes are waiting.", 250}}},
+      {"reply_build", {13, BuildReply{sample_daemon(), sample_uuid(0x50), 10'000, true, 50, 8, 8}}},
   };
 }
 

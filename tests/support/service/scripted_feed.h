@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/change_feed.h"
@@ -25,6 +26,12 @@ class ScriptedFeed final : public ChangeFeed {
     waiting_.push_back(++last_sync_);
     return last_sync_;
   }
+  std::uint64_t begin_build(TimePoint) override {
+    builds[++last_build_] = 0;
+    return last_build_;
+  }
+  void renew_build(std::uint64_t id, TimePoint) override { ++builds.at(id); }
+  void end_build(std::uint64_t id, bool success) override { ended.emplace_back(id, success); }
   [[nodiscard]] std::vector<int> descriptors() const override { return {}; }
   [[nodiscard]] std::string backend() const override { return "scripted"; }
 
@@ -33,10 +40,14 @@ class ScriptedFeed final : public ChangeFeed {
   bool hold_syncs = false;
   /// What the next take_output() gives, besides completed syncs.
   watcher::Output output;
+  /// How often each build was renewed, and which were ended with what success.
+  std::map<std::uint64_t, int> builds;
+  std::vector<std::pair<std::uint64_t, bool>> ended;
 
  private:
   std::vector<std::uint64_t> waiting_;
   std::uint64_t last_sync_ = 0;
+  std::uint64_t last_build_ = 0;
 };
 
 }  // namespace moddev::daemon::testing
