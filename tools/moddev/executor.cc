@@ -1,0 +1,227 @@
+// `moddev executor`: a ready executor over moddev::client, to try things and to smoke-test a fleet.
+#include <moddev/client.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "protocol/clock.h"
+#include "tools/moddev/asking.h"
+#include "tools/moddev/command.h"
+#include "tools/moddev/diagnostics.h"
+#include "tools/moddev/interrupt.h"
+#include "tools/moddev/json.h"
+#include "tools/moddev/printer.h"
+#include "tools/moddev/story.h"
+#include "tools/moddev/terminal.h"
+
+namespace moddev::tools {
+namespace {
+
+struct ExecutorFlags {
+  std::string name;
+  std::string call;
+  std::int64_t every_ms = 1000;
+  bool json = false;
+  std::string endpoint;
+};
+
+struct Target {
+  std::string module;
+  std::string symbol;
+};
+
+Result<Target> parse_target(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0 || colon + 1 == text.size()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "--call must be MODULE:SYMBOL, like scorer:score, not '" + text + "'."};
+  }
+  return Target{text.substr(0, colon), text.substr(colon + 1)};
+}
+
+/// Lines of what happens, and a bell for the caller. Told from the client's thread and from ours.
+class ExecutorTeller {
+ public:
+  static Result<std::unique_ptr<ExecutorTeller>> create(bool json, const std::string& name) {
+    const int bell = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (bell < 0) return errno_error("Cannot make an eventfd", errno);
+    return std::unique_ptr<ExecutorTeller>(new ExecutorTeller(json, name, bell));
+  }
+  ~ExecutorTeller() { ::close(bell_); }
+  ExecutorTeller(const ExecutorTeller&) = delete;
+  ExecutorTeller& operator=(const ExecutorTeller&) = delete;
+
+  void happened(const ClientEvent& event, const std::string& id) {
+    print(json_ ? json_line(event, id) : story_.tell(event, clock_.wall_now()));
+    using Kind = ClientEvent::Kind;
+    if (event.kind != Kind::kApplied && event.kind != Kind::kJoined) return;
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(bell_, &one, sizeof one);
+  }
+  void called(const Call& call) { print(json_ ? json_line(call) : story_.tell(call, clock_.wall_now())); }
+
+  /// Readable when another epoch is live.
+  [[nodiscard]] int bell() const { return bell_; }
+  void silence() const {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const ssize_t taken = ::read(bell_, &count, sizeof count);
+  }
+
+ private:
+  ExecutorTeller(bool json, const std::string& name, int bell)
+      : json_(json),
+        story_(Palette::for_descriptor(STDOUT_FILENO), name),
+        bell_(bell),
+        printer_([](const std::string& text) { return write_all(STDOUT_FILENO, text); },
+                 [](std::uint64_t count) {
+                   mention(counted(count, "line") + " missing: nobody read in time.");
+                   return std::string();
+                 }) {}
+  void print(std::string line) {
+    if (!line.empty()) printer_.print(std::move(line));
+  }
+
+  bool json_;
+  SystemClock clock_;
+  ExecutorStory story_;
+  int bell_;
+  LinePrinter printer_;
+};
+
+/// Calls the symbol on the epoch that is live, and says what is in the way when that is something new.
+class Caller {
+ public:
+  Caller(Target target, const Client& client, ExecutorTeller& teller)
+      : target_(std::move(target)), client_(client), teller_(teller) {}
+
+  void call() {
+    const Pin pin = client_.pin();
+    if (!pin) return;  // before the first epoch there is nothing to miss
+    const auto function = pin.function<std::int64_t()>(target_.module, target_.symbol);
+    if (!function) return in_the_way(function.error().message, pin.epoch());
+    try {
+      const std::int64_t result = (*function)();
+      const TimePoint at = clock_.now();
+      problem_.clear();
+      teller_.called({target_.module, target_.symbol, pin.epoch(), result, at});
+    } catch (const std::exception& thrown) {
+      in_the_way(std::string("it threw: ") + thrown.what(), pin.epoch());
+    } catch (...) {
+      in_the_way("it threw something that is no std::exception", pin.epoch());
+    }
+  }
+
+ private:
+  void in_the_way(const std::string& problem, Epoch epoch) {
+    if (problem == problem_) return;
+    problem_ = problem;
+    mention("Cannot call " + target_.module + ":" + target_.symbol + " in epoch " + std::to_string(epoch) +
+            ": " + problem);
+  }
+
+  Target target_;
+  const Client& client_;
+  ExecutorTeller& teller_;
+  SystemClock clock_;
+  std::string problem_;
+};
+
+/// Until a signal comes: a call at each bell and after each `every`.
+void call_until_ended(Caller* caller, const ExecutorTeller& teller, const Interrupt& interrupt,
+                      Duration every) {
+  SystemClock clock;
+  TimePoint due = caller == nullptr ? kNever : clock.now();
+  for (;;) {
+    if (clock.now() >= due) {
+      caller->call();
+      due = std::max(due + every, clock.now());
+    }
+    std::array<pollfd, 2> polled{pollfd{interrupt.descriptor(), POLLIN, 0}, pollfd{teller.bell(), POLLIN, 0}};
+    timespec timeout{};
+    const timespec* limit = nullptr;
+    if (due != kNever) {
+      const Duration left = std::max(due - clock.now(), Duration::zero());
+      timeout = {left.count() / 1'000'000'000, left.count() % 1'000'000'000};
+      limit = &timeout;
+    }
+    if (::ppoll(polled.data(), polled.size(), limit, nullptr) <= 0) continue;
+    if (polled[0].revents != 0) return;
+    teller.silence();
+    if (caller != nullptr) due = clock.now();
+  }
+}
+
+int run_executor(const ExecutorFlags& flags) {
+  Target target;
+  if (!flags.call.empty()) {
+    auto parsed = parse_target(flags.call);
+    if (!parsed) return failed(parsed.error());
+    target = std::move(*parsed);
+  }
+  auto interrupt = Interrupt::create();
+  if (!interrupt) return failed(interrupt.error());
+  const std::string name = flags.name.empty() ? "executor-" + std::to_string(::getpid()) : flags.name;
+  auto teller = ExecutorTeller::create(flags.json, name);
+  if (!teller) return failed(teller.error());
+
+  ClientOptions options;
+  options.name = name;
+  options.endpoint = flags.endpoint;
+  // The id is known when connect() has returned, and the first event can be earlier than that.
+  struct Identity {
+    std::mutex mutex;
+    std::condition_variable known;
+    std::string id;
+  };
+  const auto identity = std::make_shared<Identity>();
+  options.on_event = [&tell = **teller, identity](const ClientEvent& event) {
+    std::unique_lock lock(identity->mutex);
+    identity->known.wait(lock, [&] { return !identity->id.empty(); });
+    tell.happened(event, identity->id);
+  };
+  auto client = Client::connect(std::move(options));
+  {
+    const std::lock_guard lock(identity->mutex);
+    identity->id = client ? client->id() : "-";
+  }
+  identity->known.notify_all();
+  if (!client) return failed(client.error());
+
+  Caller caller(target, *client, **teller);
+  call_until_ended(flags.call.empty() ? nullptr : &caller, **teller, **interrupt,
+                   std::chrono::milliseconds(flags.every_ms));
+  return kDone;
+}
+
+}  // namespace
+
+void add_executor(CLI::App& program, Invocation& chosen) {
+  auto flags = std::make_shared<ExecutorFlags>();
+  CLI::App* command =
+      program.add_subcommand("executor", "Run a ready executor: load every epoch, call a function");
+  command->add_option("--name", flags->name, "How people see it in `moddev status` [executor-PID]")
+      ->type_name("NAME");
+  command
+      ->add_option("--call", flags->call,
+                   "Call this extern \"C\" int64_t SYMBOL(void), at once in each new epoch")
+      ->type_name("MODULE:SYMBOL");
+  command->add_option("--every", flags->every_ms, "and again after so long [1000]")
+      ->type_name("MS")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{86'400'000}));
+  command->add_flag("--json", flags->json, "One JSON object a line");
+  command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
+  command->callback([flags, &chosen] { chosen = [flags] { return run_executor(*flags); }; });
+}
+
+}  // namespace moddev::tools

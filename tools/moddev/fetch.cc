@@ -1,0 +1,178 @@
+// `moddev fetch NAME`: one module's bytes, verified, into a file that is never half there.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "protocol/digest.h"
+#include "protocol/limits.h"
+#include "tools/moddev/asking.h"
+#include "tools/moddev/command.h"
+#include "tools/moddev/diagnostics.h"
+#include "tools/moddev/name_match.h"
+#include "tools/moddev/printer.h"
+#include "tools/moddev/terminal.h"
+
+namespace moddev::tools {
+namespace {
+
+/// For one piece of a module.
+constexpr auto kPiecePatience = std::chrono::seconds(30);
+
+struct FetchFlags {
+  std::string name;
+  Version version = 0;
+  std::string output;
+  std::string endpoint;
+};
+
+/// Takes the bytes as they come, hashes them, and gives the file its name when they are all there and right.
+class Output {
+ public:
+  /// "-": standard output. `careful`: a file of other bytes that is there already is not replaced.
+  static Result<std::unique_ptr<Output>> open(const std::string& path, bool careful) {
+    std::unique_ptr<Output> output(new Output(path, careful));
+    if (path == "-") {
+      output->descriptor_ = STDOUT_FILENO;
+      return output;
+    }
+    output->temporary_ = path + ".XXXXXX";
+    output->descriptor_ = ::mkostemp(output->temporary_.data(), O_CLOEXEC);
+    if (output->descriptor_ < 0) {
+      output->temporary_.clear();
+      return errno_error("Cannot write " + path, errno);
+    }
+    return output;
+  }
+  ~Output() {
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
+    if (descriptor_ > STDERR_FILENO) ::close(descriptor_);
+  }
+  Output(const Output&) = delete;
+  Output& operator=(const Output&) = delete;
+
+  Status write(const Bytes& bytes) {
+    hasher_.update(bytes);
+    size_ += bytes.size();
+    if (!write_all(descriptor_, as_text(bytes))) return errno_error("Cannot write " + path_, errno);
+    return {};
+  }
+
+  Status finish(const ModuleEntry& module) {
+    if (size_ != module.size || hasher_.finish() != module.digest) {
+      return Error{ErrorCode::kCorrupt, "The bytes of " + module.name + " " + std::to_string(module.version) +
+                                            " do not have its digest; nothing was written. Ask again."};
+    }
+    if (temporary_.empty()) return {};
+    const mode_t mask = ::umask(0);
+    ::umask(mask);
+    if (::fchmod(descriptor_, 0666 & ~mask) != 0) return errno_error("Cannot write " + path_, errno);
+    if (careful_ && ::access(path_.c_str(), F_OK) == 0 && digest_of_file() != module.digest) {
+      return Error{
+          ErrorCode::kAlreadyExists,
+          path_ + " is there already with other bytes and was left alone. Name a file with -o FILE."};
+    }
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) return errno_error("Cannot write " + path_, errno);
+    temporary_.clear();
+    return {};
+  }
+
+ private:
+  Output(std::string path, bool careful) : path_(std::move(path)), careful_(careful) {}
+
+  [[nodiscard]] Digest digest_of_file() const {
+    std::ifstream file(path_, std::ios::binary);
+    Hasher hasher;
+    std::vector<char> piece(limits::kChunkBytes);
+    while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())), file.gcount() > 0) {
+      hasher.update(std::as_bytes(std::span(piece.data(), static_cast<std::size_t>(file.gcount()))));
+    }
+    return hasher.finish();
+  }
+
+  std::string path_;
+  bool careful_;
+  std::string temporary_;
+  int descriptor_ = -1;
+  Hasher hasher_;
+  std::uint64_t size_ = 0;
+};
+
+Result<ModuleReply> find_module(client::Requester& daemon, const FetchFlags& flags) {
+  const ModuleRequest exact{flags.name, 0, {}, flags.version};
+  auto reply = daemon.ask_for<ModuleReply>(exact, kPiecePatience);
+  if (reply || reply.error().code != ErrorCode::kNotFound) return reply;
+  auto status = daemon.ask_for<StatusReply>(StatusRequest{}, kAnswerPatience);
+  if (!status) return status.error();
+  std::vector<std::string> names;
+  for (const ModuleEntry& module : status->modules) names.push_back(module.name);
+  const auto name = match_name(flags.name, names);
+  if (!name) return name.error();
+  if (*name == flags.name) return reply;  // it is the version that is not there
+  return daemon.ask_for<ModuleReply>(ModuleRequest{*name, 0, {}, flags.version}, kPiecePatience);
+}
+
+Status take_bytes(client::Requester& daemon, const ModuleReply& found, Output& output) {
+  if (found.bytes) return output.write(*found.bytes);
+  for (std::uint64_t offset = 0; offset < found.module.size;) {
+    const std::uint64_t length = std::min<std::uint64_t>(limits::kChunkBytes, found.module.size - offset);
+    auto piece = daemon.ask_for<BlobReply>(BlobRequest{found.module.digest, offset, length}, kPiecePatience);
+    if (!piece) return piece.error();
+    if (!piece->bytes || piece->bytes->empty() || piece->bytes->size() > length) {
+      return Error{ErrorCode::kCorrupt, "The daemon sent a piece of another size than it was asked for."};
+    }
+    MODDEV_TRY(output.write(*piece->bytes));
+    offset += piece->bytes->size();
+  }
+  return {};
+}
+
+int run_fetch(const FetchFlags& flags) {
+  auto daemon = reach_daemon(flags.endpoint);
+  if (!daemon) return failed(daemon.error());
+  const auto found = find_module(**daemon, flags);
+  if (!found) return failed(explained(found.error(), ""));
+  const ModuleEntry& module = found->module;
+  const std::string path =
+      flags.output.empty() ? module.path.substr(module.path.rfind('/') + 1) : flags.output;
+  auto output = Output::open(path, flags.output.empty());
+  if (!output) return failed(output.error());
+  if (Status taken = take_bytes(**daemon, *found, **output); !taken)
+    return failed(explained(taken.error(), ""));
+  if (Status finished = (*output)->finish(module); !finished) return failed(finished.error());
+  if (path != "-") {
+    write_all(STDOUT_FILENO, printable(module.name) + " " + std::to_string(module.version) + "  " +
+                                 human_size(module.size) + "  " + module.digest.to_string() + "  " + path +
+                                 "\n");
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_fetch(CLI::App& program, Invocation& chosen) {
+  auto flags = std::make_shared<FetchFlags>();
+  CLI::App* command = program.add_subcommand("fetch", "Write one module's bytes, verified, to a file");
+  command->add_option("NAME", flags->name, "The module, or a part of its name that fits only one")
+      ->required()
+      ->type_name("");
+  command->add_option("--version", flags->version, "This version instead of the newest one")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("-o,--output", flags->output,
+                   "The file to write, - for standard output [the module's file name]")
+      ->type_name("FILE");
+  command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
+  command->callback([flags, &chosen] { chosen = [flags] { return run_fetch(*flags); }; });
+}
+
+}  // namespace moddev::tools

@@ -1,0 +1,49 @@
+// `moddev refresh`: returns when everything that was on disk before is published.
+#include <unistd.h>
+#include <CLI/CLI.hpp>
+
+#include <memory>
+#include <string>
+
+#include "tools/moddev/asking.h"
+#include "tools/moddev/command.h"
+#include "tools/moddev/diagnostics.h"
+#include "tools/moddev/printer.h"
+
+namespace moddev::tools {
+namespace {
+
+/// More than the daemon takes before it gives up by itself (its kRefreshPatience), so that its reason is
+/// heard.
+constexpr auto kRefreshPatience = std::chrono::seconds(75);
+
+int run_refresh(const std::string& endpoint) {
+  auto daemon = reach_daemon(endpoint);
+  if (!daemon) return failed(daemon.error());
+  const auto reply = (*daemon)->ask_for<RefreshReply>(RefreshRequest{}, kRefreshPatience);
+  if (!reply) return failed(explained(reply.error(), ""));
+  const std::string live = "epoch " + std::to_string(reply->committed_epoch) + " is live";
+  if (reply->epoch > reply->committed_epoch) {
+    // Refused, or a still newer change is being prepared at this moment.
+    const auto now = (*daemon)->ask_for<SnapshotReply>(SnapshotRequest{}, kAnswerPatience);
+    if (now && !now->pending && now->committed.epoch < reply->epoch) {
+      complain("Epoch " + std::to_string(reply->epoch) + " was refused by an executor, and " + live +
+               " as before. `moddev watch` says who refused it and why.");
+      return kFailed;
+    }
+  }
+  write_all(STDOUT_FILENO,
+            "Everything in " + (*daemon)->hello().directory + " is published: " + live + ".\n");
+  return kDone;
+}
+
+}  // namespace
+
+void add_refresh(CLI::App& program, Invocation& chosen) {
+  auto endpoint = std::make_shared<std::string>();
+  CLI::App* command = program.add_subcommand("refresh", "Return when everything on disk is published");
+  command->add_option("--endpoint", *endpoint, kEndpointHelp)->type_name("ENDPOINT");
+  command->callback([endpoint, &chosen] { chosen = [endpoint] { return run_refresh(*endpoint); }; });
+}
+
+}  // namespace moddev::tools

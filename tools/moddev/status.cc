@@ -1,0 +1,104 @@
+// `moddev status`: what is live and who runs it, once or kept up to date.
+#include <unistd.h>
+#include <CLI/CLI.hpp>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "protocol/clock.h"
+#include "tools/moddev/asking.h"
+#include "tools/moddev/command.h"
+#include "tools/moddev/diagnostics.h"
+#include "tools/moddev/interrupt.h"
+#include "tools/moddev/json.h"
+#include "tools/moddev/printer.h"
+#include "tools/moddev/status_view.h"
+#include "tools/moddev/terminal.h"
+
+namespace moddev::tools {
+namespace {
+
+/// How often `--watch` looks.
+constexpr auto kLookEvery = std::chrono::milliseconds(250);
+/// "Go to the first line" and "clear from here" (ECMA-48: CUP, ED).
+constexpr const char* kFromTheTop = "\033[H\033[J";
+
+struct StatusFlags {
+  std::string endpoint;
+  bool json = false;
+  bool watch = false;
+};
+
+std::string rendered(const StatusReply& status, bool json) {
+  if (json) return json_of(status) + "\n";
+  SystemClock clock;
+  return status_text(status, Palette::for_descriptor(STDOUT_FILENO), clock.wall_now());
+}
+
+/// What makes a status another one: ages grow all the time.
+std::string essence_of(StatusReply status) {
+  for (ExecutorStatus& executor : status.executors) {
+    for (PinReport& pin : executor.pins) pin.age_ms = 0;
+  }
+  return json_of(status);
+}
+
+/// On a terminal in place; else each time that something has changed. A daemon that goes away is waited for.
+int keep_showing(const StatusFlags& flags, std::unique_ptr<client::Requester> daemon,
+                 const Interrupt& interrupt) {
+  const bool in_place = !flags.json && ::isatty(STDOUT_FILENO) == 1;
+  std::string shown;
+  do {
+    if (!daemon) {
+      if (auto found = reach_daemon(flags.endpoint)) daemon = std::move(*found);
+    }
+    std::string text;
+    std::string essence;
+    if (daemon) {
+      if (const auto status = daemon->ask_for<StatusReply>(StatusRequest{}, kAnswerPatience)) {
+        text = rendered(*status, flags.json);
+        essence = in_place ? text : essence_of(*status);
+      } else {
+        daemon.reset();
+        essence = status.error().message;
+        if (in_place) text = printable(essence) + " Waiting for it, Ctrl-C ends.\n";
+        if (!in_place && essence != shown) mention(essence);
+      }
+    }
+    if (essence.empty() || essence == shown) continue;
+    shown = std::move(essence);
+    if (in_place) text = kFromTheTop + text;
+    if (!write_all(STDOUT_FILENO, text)) return kDone;
+  } while (!interrupt.within(kLookEvery));
+  return kDone;
+}
+
+int run_status(const StatusFlags& flags) {
+  std::unique_ptr<Interrupt> interrupt;  // before the connection's threads
+  if (flags.watch) {
+    auto made = Interrupt::create();
+    if (!made) return failed(made.error());
+    interrupt = std::move(*made);
+  }
+  auto daemon = reach_daemon(flags.endpoint);
+  if (!daemon) return failed(daemon.error());
+  if (flags.watch) return keep_showing(flags, std::move(*daemon), *interrupt);
+  const auto status = (*daemon)->ask_for<StatusReply>(StatusRequest{}, kAnswerPatience);
+  if (!status) return failed(explained(status.error(), ""));
+  write_all(STDOUT_FILENO, rendered(*status, flags.json));
+  return kDone;
+}
+
+}  // namespace
+
+void add_status(CLI::App& program, Invocation& chosen) {
+  auto flags = std::make_shared<StatusFlags>();
+  CLI::App* command = program.add_subcommand("status", "Show what is live and who runs it");
+  command->add_flag("--json", flags->json, "One JSON object; with --watch one a line for each change");
+  command->add_flag("--watch", flags->watch, "Keep showing it until Ctrl-C");
+  command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
+  command->callback([flags, &chosen] { chosen = [flags] { return run_status(*flags); }; });
+}
+
+}  // namespace moddev::tools

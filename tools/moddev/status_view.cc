@@ -1,0 +1,111 @@
+#include "tools/moddev/status_view.h"
+
+#include <algorithm>
+
+namespace moddev::tools {
+namespace {
+
+std::string epoch_text(Epoch epoch) {
+  return epoch == 0 ? "-" : "epoch " + std::to_string(epoch);
+}
+
+Colour colour_of(ExecutorState state) {
+  switch (state) {
+    case ExecutorState::kLive:
+      return Colour::kGood;
+    case ExecutorState::kFailed:
+    case ExecutorState::kFenced:
+      return Colour::kBad;
+    case ExecutorState::kGone:
+      return Colour::kDim;
+    case ExecutorState::kJoining:
+    case ExecutorState::kPreparing:
+    case ExecutorState::kStale:
+      break;
+  }
+  return Colour::kNotice;
+}
+
+bool is_there(const ExecutorStatus& executor) {
+  return executor.state != ExecutorState::kGone && executor.state != ExecutorState::kFenced;
+}
+
+std::string headline(const StatusReply& status, const Palette& palette) {
+  std::string text = palette.paint(Colour::kStrong, epoch_text(status.committed_epoch) + " live");
+  if (status.committed_epoch == 0) text = palette.paint(Colour::kStrong, "nothing published yet");
+  const auto there = std::count_if(status.executors.begin(), status.executors.end(), is_there);
+  const auto on_it =
+      std::count_if(status.executors.begin(), status.executors.end(), [&](const ExecutorStatus& e) {
+        return is_there(e) && e.state == ExecutorState::kLive && e.epoch == status.committed_epoch;
+      });
+  if (there == 0) {
+    text += ", no executors";
+  } else if (on_it == there) {
+    text += (there == 1 ? " in " : " in all ") + counted(static_cast<std::uint64_t>(there), "executor");
+  } else {
+    text += palette.paint(Colour::kNotice, " in " + std::to_string(on_it) + " of " +
+                                               counted(static_cast<std::uint64_t>(there), "executor"));
+  }
+  if (status.epoch > status.committed_epoch) {
+    text +=
+        palette.paint(Colour::kNotice, ", epoch " + std::to_string(status.epoch) + " refused or under way");
+  }
+  return text + "\n";
+}
+
+std::string module_lines(const StatusReply& status, const Palette& palette, WallTime now) {
+  Table table;
+  for (const ModuleEntry& module : status.modules) {
+    const Duration age = now - WallTime(Duration(module.changed_at_ns));
+    std::string needs;
+    for (const std::string& needed : module.depends_on)
+      needs += (needs.empty() ? "needs " : ", ") + printable(needed);
+    table.add({{printable(module.name)},
+               {std::to_string(module.version)},
+               {std::string(to_string(module.kind)), Colour::kDim},
+               {human_size(module.size), Colour::kDim},
+               {human_age(age), Colour::kDim},
+               {std::move(needs), Colour::kDim}});
+  }
+  return table.empty() ? "" : "\nmodules\n" + table.render(palette, "  ");
+}
+
+/// What sets this executor apart; empty when it simply runs what is live.
+std::string remark(const ExecutorStatus& executor, Epoch committed) {
+  std::string text = printable(executor.detail);
+  const auto add = [&](const std::string& more) { text += (text.empty() ? "" : "; ") + more; };
+  if (is_there(executor) && executor.epoch != 0 && executor.epoch < committed) {
+    add("behind by " + std::to_string(committed - executor.epoch));
+  }
+  for (const PinReport& pin : executor.pins) {
+    if (pin.epoch == executor.epoch) continue;
+    add("holds epoch " + std::to_string(pin.epoch) + " for " +
+        human_duration(std::chrono::milliseconds(pin.age_ms)));
+  }
+  if (executor.retired_bytes > 0) add(human_size(executor.retired_bytes) + " cannot be unloaded");
+  return text;
+}
+
+std::string executor_lines(const StatusReply& status, const Palette& palette) {
+  Table table;
+  for (const ExecutorStatus& executor : status.executors) {
+    table.add({{printable(executor.identity.name)},
+               {std::string(to_string(executor.state)), colour_of(executor.state)},
+               {epoch_text(executor.epoch)},
+               {"pid " + std::to_string(executor.identity.pid) + " on " + printable(executor.identity.host),
+                Colour::kDim},
+               {remark(executor, status.committed_epoch), Colour::kNotice}});
+  }
+  return table.empty() ? "" : "\nexecutors\n" + table.render(palette, "  ");
+}
+
+}  // namespace
+
+std::string status_text(const StatusReply& status, const Palette& palette, WallTime now) {
+  return headline(status, palette) +
+         palette.paint(Colour::kDim, printable(status.directory) + "  " + printable(status.backend) + "  " +
+                                         printable(status.endpoint) + "  pid " + std::to_string(status.pid)) +
+         "\n" + module_lines(status, palette, now) + executor_lines(status, palette);
+}
+
+}  // namespace moddev::tools

@@ -1,0 +1,16 @@
+// A daemon's status as a person wants to see it: what is live, who runs what, who lags and why, at a glance.
+// Pure.
+#pragma once
+
+#include <string>
+
+#include "protocol/clock.h"
+#include "protocol/messages.h"
+#include "tools/moddev/terminal.h"
+
+namespace moddev::tools {
+
+/// Several lines, each with its line break.
+[[nodiscard]] std::string status_text(const StatusReply& status, const Palette& palette, WallTime now);
+
+}  // namespace moddev::tools

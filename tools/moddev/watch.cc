@@ -1,0 +1,261 @@
+// `moddev watch DIR`: the daemon in the foreground, and what it does as lines for a person or a script.
+#include <unistd.h>
+#include <CLI/CLI.hpp>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "client/src/discovery.h"
+#include "daemon/daemon.h"
+#include "daemon/event_loop.h"
+#include "daemon/journal.h"
+#include "daemon/zmq_transport.h"
+#include "protocol/blob_store.h"
+#include "tools/moddev/command.h"
+#include "tools/moddev/config.h"
+#include "tools/moddev/diagnostics.h"
+#include "tools/moddev/json.h"
+#include "tools/moddev/places.h"
+#include "tools/moddev/printer.h"
+#include "tools/moddev/story.h"
+#include "tools/moddev/terminal.h"
+#include "watcher/backend.h"
+#include "watcher/posix_file_system.h"
+#include "watcher/watcher.h"
+
+namespace moddev::tools {
+namespace {
+
+struct WatchFlags {
+  std::string directory;
+  std::string configuration_file;
+  std::vector<std::string> bind;
+  std::string endpoint;
+  std::int64_t debounce_ms = -1;
+  std::vector<std::string> ignore;
+  bool follow_outside = false;
+  std::string backend;
+  bool poll = false;
+  std::vector<std::string> dependencies;
+  bool json = false;
+};
+
+Result<Configuration> said_by(const WatchFlags& flags) {
+  Configuration said;
+  if (!flags.bind.empty()) said.bind = flags.bind;
+  if (!flags.endpoint.empty()) said.endpoint = flags.endpoint;
+  if (flags.debounce_ms >= 0) said.debounce = std::chrono::milliseconds(flags.debounce_ms);
+  if (!flags.ignore.empty()) said.ignore = flags.ignore;
+  if (flags.follow_outside) said.follow_outside = true;
+  if (!flags.backend.empty()) said.backend = flags.backend;
+  if (flags.poll) said.backend = "polling";
+  for (const std::string& text : flags.dependencies) MODDEV_TRY(add_dependency(text, said));
+  return said;
+}
+
+/// Everything that a running daemon is made of, in the order in which it is made.
+struct Parts {
+  std::unique_ptr<watcher::PosixFileSystem> files;
+  std::string real_path;
+  Configuration configuration;
+  std::unique_ptr<daemon::EventLoop> loop;
+  std::unique_ptr<daemon::ZmqTransport> transport;
+  std::unique_ptr<DirectoryBlobStore> blobs;
+  std::unique_ptr<daemon::Journal> journal;
+  watcher::Backend backend;
+  std::unique_ptr<watcher::Watcher> watcher;
+  std::unique_ptr<daemon::Daemon> daemon;
+};
+
+/// A wrong directory is no wrong usage: the same words are right when it is there.
+Error about_directory(const Error& error) {
+  return {ErrorCode::kIo,
+          error.message + ". Name a directory that you can read, usually the one that your build writes to.",
+          error.sys_errno};
+}
+
+Status find_directory(const WatchFlags& flags, Parts& parts) {
+  auto files = watcher::PosixFileSystem::create(flags.directory);
+  if (!files) return about_directory(files.error());
+  parts.files = std::move(*files);
+  std::error_code error;
+  parts.real_path = std::filesystem::canonical(parts.files->root(), error).string();
+  if (error) return about_directory(errno_error("cannot watch '" + parts.files->root() + "'", error.value()));
+  return {};
+}
+
+/// Returns where to serve.
+Result<std::vector<std::string>> configure(const WatchFlags& flags, const Places& places, Parts& parts) {
+  auto said = said_by(flags);
+  if (!said) return said.error();
+  Configuration file;
+  const std::string path = flags.configuration_file.empty() ? find_configuration(parts.real_path, places)
+                                                            : flags.configuration_file;
+  if (!path.empty()) {
+    auto read = read_configuration(path);
+    if (!read) return read.error();
+    file = std::move(*read);
+  }
+  parts.configuration = merge(file, *said);
+  return endpoints_to_bind(*said, file, places.here);
+}
+
+Status open_state(const Places& places, WallTime now, Parts& parts) {
+  const auto state = state_directory(places, parts.real_path);
+  if (!state) return state.error();
+  MODDEV_TRY(make_state_directory(*state));
+  auto journal = daemon::Journal::open(*state + "/journal.sqlite", now);
+  if (!journal) return journal.error().with_context("Cannot watch " + parts.files->root());
+  parts.journal = std::move(*journal);
+  auto blobs = DirectoryBlobStore::open(*state + "/blobs");
+  if (!blobs) return blobs.error();
+  parts.blobs = std::move(*blobs);
+  return {};
+}
+
+Status make_watcher(const Places& places, Parts& parts) {
+  auto backend = watcher::choose_backend(parts.configuration.backend.value_or("auto"), *parts.files);
+  if (!backend) return backend.error();
+  parts.backend = std::move(*backend);
+
+  watcher::WatcherOptions options;
+  options.debounce = parts.configuration.debounce.value_or(std::chrono::milliseconds(0));
+  options.ignore = parts.configuration.ignore.value_or(std::vector<std::string>{});
+  options.follow_outside = parts.configuration.follow_outside.value_or(false);
+  std::vector<std::string> own;
+  if (auto state = state_root(places)) own.push_back(*state);
+  if (auto cache = client::default_cache_directory(places.here)) own.push_back(*cache);
+  for (std::string& pattern : patterns_for_own(parts.real_path, own))
+    options.ignore.push_back(std::move(pattern));
+  parts.watcher = std::make_unique<watcher::Watcher>(std::move(options), *parts.files, *parts.backend.events,
+                                                     *parts.blobs);
+  return {};
+}
+
+void make_daemon(Parts& parts) {
+  daemon::DaemonOptions options;
+  options.directory = parts.files->root();
+  options.software = "moddev " MODDEV_VERSION;
+  options.pid = ::getpid();
+  options.catalog.extra_dependencies = parts.configuration.dependencies;
+  parts.daemon = std::make_unique<daemon::Daemon>(std::move(options), *parts.watcher, *parts.blobs,
+                                                  *parts.journal, *parts.transport);
+}
+
+Result<Parts> assemble(const WatchFlags& flags, SystemClock& clock) {
+  const Places places = Places::of_this_process();
+  Parts parts;
+  MODDEV_TRY(find_directory(flags, parts));
+  auto endpoints = configure(flags, places, parts);
+  if (!endpoints) return endpoints.error();
+  // The loop blocks signals, which threads inherit; the sockets bring the first thread, and change the umask.
+  auto loop = daemon::EventLoop::create({.signals = true}, clock);
+  if (!loop) return loop.error();
+  parts.loop = std::move(*loop);
+  auto transport = daemon::ZmqTransport::bind(*endpoints);
+  if (!transport) return transport.error();
+  parts.transport = std::move(*transport);
+  MODDEV_TRY(open_state(places, clock.wall_now(), parts));
+  MODDEV_TRY(make_watcher(places, parts));
+  make_daemon(parts);
+  return parts;
+}
+
+/// Where the lines go.
+class Teller {
+ public:
+  Teller(bool json, const Manifest& committed)
+      : json_(json),
+        story_(Palette::for_descriptor(STDOUT_FILENO), committed),
+        printer_([](const std::string& text) { return write_all(STDOUT_FILENO, text); },
+                 [json](std::uint64_t count) { return missing(json, count); }) {}
+
+  void listening(const ListeningFacts& facts) {
+    if (json_) return printer_.print(json_line(facts));
+    for (std::string& line : story_.tell(facts, clock_.wall_now())) printer_.print(std::move(line));
+  }
+  void happened(const daemon::DaemonEvent& event) {
+    if (!json_) {
+      for (std::string& line : story_.tell(event, clock_.wall_now())) printer_.print(std::move(line));
+    } else if (std::string line = json_line(event); !line.empty()) {
+      printer_.print(std::move(line));
+    }
+  }
+
+ private:
+  /// Holds nothing of ours: the printer's thread can outlive us when it is stuck in a write.
+  [[nodiscard]] static std::string missing(bool json, std::uint64_t count) {
+    const daemon::WarningEvent warning{"output_dropped",
+                                       counted(count, "line") + " missing here: nobody read in time."};
+    return json ? json_line(daemon::DaemonEvent(warning)) : warning.message;
+  }
+
+  bool json_;
+  SystemClock clock_;
+  WatchStory story_;
+  LinePrinter printer_;
+};
+
+int run_watch(const WatchFlags& flags) {
+  SystemClock clock;
+  auto parts = assemble(flags, clock);
+  if (!parts) return failed(parts.error());
+  Teller teller(flags.json, parts->journal->committed());
+  for (const std::string& endpoint : parts->transport->endpoints()) {
+    teller.listening(
+        {endpoint, parts->journal->id(), ::getpid(), parts->files->root(), parts->watcher->backend()});
+  }
+  for (const watcher::Warning& warning : parts->backend.warnings) {
+    teller.happened(daemon::WarningEvent{warning.code, warning.message});
+  }
+  parts->loop->run(*parts->daemon, [&](const daemon::DaemonEvent& event) { teller.happened(event); });
+  return kDone;
+}
+
+}  // namespace
+
+void add_watch(CLI::App& program, Invocation& chosen) {
+  auto flags = std::make_shared<WatchFlags>();
+  CLI::App* command =
+      program.add_subcommand("watch", "Watch a build directory and bring every change to all executors");
+  command->add_option("DIR", flags->directory, "The directory that the build writes to")
+      ->required()
+      ->type_name("");
+  command
+      ->add_option("--bind", flags->bind,
+                   "Serve at this endpoint, ipc:///path or tcp://127.0.0.1:port (repeatable)")
+      ->type_name("ENDPOINT")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--endpoint", flags->endpoint,
+                   "Serve where clients with this endpoint look; --bind goes before it")
+      ->type_name("ENDPOINT");
+  command
+      ->add_option("--debounce", flags->debounce_ms,
+                   "Wait for so much quiet on a file, although it is proven finished [0]")
+      ->type_name("MS")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{60'000}));
+  command->add_option("--ignore", flags->ignore, "Paths to pass over, in gitignore syntax (repeatable)")
+      ->type_name("PATTERN")
+      ->allow_extra_args(false);
+  command->add_flag("--follow-outside", flags->follow_outside, "Follow symlinks that lead out of DIR");
+  command->add_option("--backend", flags->backend, "auto, inotify or polling [auto]")->type_name("NAME");
+  command->add_flag("--poll", flags->poll, "The same as --backend polling");
+  command
+      ->add_option("--dependencies", flags->dependencies,
+                   "MODULE needs others that its file does not tell (repeatable)")
+      ->type_name("MODULE=NEEDED,...")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--config", flags->configuration_file,
+                   "This file instead of the moddev.toml found upwards from DIR")
+      ->type_name("FILE");
+  command->add_flag("--json", flags->json, "One JSON object a line");
+  command->callback([flags, &chosen] { chosen = [flags] { return run_watch(*flags); }; });
+}
+
+}  // namespace moddev::tools

@@ -1,0 +1,42 @@
+# The `moddev` program: a library of its parts, so that tests can link them, and a main.
+find_package(CLI11 REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(spdlog REQUIRED)
+pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
+
+add_library(moddev_program STATIC
+  moddev/asking.cc
+  moddev/config.cc
+  moddev/diagnostics.cc
+  moddev/doctor.cc
+  moddev/executor.cc
+  moddev/fetch.cc
+  moddev/interrupt.cc
+  moddev/json.cc
+  moddev/name_match.cc
+  moddev/places.cc
+  moddev/printer.cc
+  moddev/refresh.cc
+  moddev/status.cc
+  moddev/status_view.cc
+  moddev/story.cc
+  moddev/suggest.cc
+  moddev/terminal.cc
+  moddev/usage.cc
+  moddev/wait.cc
+  moddev/wait_goal.cc
+  moddev/watch.cc)
+target_include_directories(moddev_program PUBLIC ${PROJECT_SOURCE_DIR})
+target_compile_definitions(moddev_program PUBLIC MODDEV_VERSION="${PROJECT_VERSION}")
+target_link_libraries(moddev_program
+  PUBLIC moddev_client moddev_daemon moddev_watcher
+  PRIVATE
+    CLI11::CLI11
+    nlohmann_json::nlohmann_json
+    PkgConfig::tomlplusplus
+    spdlog::spdlog
+    moddev_build_flags)
+
+add_executable(moddev moddev/main.cc)
+target_link_libraries(moddev PRIVATE moddev_program CLI11::CLI11 moddev_build_flags)
+install(TARGETS moddev RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
