@@ -4,7 +4,9 @@
 
 #include <moddev/client.h>
 
+#include <filesystem>
 #include <memory>
+#include <string>
 
 #include "client/src/discovery.h"
 #include "client/src/runtime.h"
@@ -12,9 +14,19 @@
 
 namespace moddev::client {
 
-/// Everything but the link: identity, cache directory, loader, views. `endpoint` is for messages to people.
-/// Errors: the cache directory cannot be used.
-[[nodiscard]] Result<RuntimeParts> common_parts(const ClientOptions& options, const Surroundings& here,
+/// Where a client keeps what it fetched, and the private copies that it loads.
+struct CacheDirectories {
+  std::filesystem::path blobs;
+  std::filesystem::path images;
+  std::filesystem::path root;
+};
+/// Made as needed, and the user's own. Errors: kInvalidArgument, kPermission, kIo.
+[[nodiscard]] Result<CacheDirectories> cache_directories(const ClientOptions& options,
+                                                         const Surroundings& here);
+
+/// Everything but the link and what is remembered: identity, cache, loader, views. `endpoint` is for messages
+/// to people. Errors: the cache cannot be used.
+[[nodiscard]] Result<RuntimeParts> common_parts(const ClientOptions& options, const CacheDirectories& places,
                                                 const std::string& endpoint);
 
 struct ClientFactory {

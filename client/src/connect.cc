@@ -4,11 +4,14 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
 #include "client/src/client_factory.h"
+#include "client/src/image_cache.h"
+#include "client/src/last_epoch.h"
 #include "client/src/limits.h"
 #include "client/src/loader_thread.h"
 #include "client/src/zmq_link.h"
@@ -49,15 +52,35 @@ Status prepare_cache_directory(const std::string& directory) {
   return {};
 }
 
+/// What ran here last is loaded if need be, and what runs here is written down for the next time. Both are a
+/// convenience: where they fail, the client waits for its daemon as if there had been no last time.
+void remember_epochs(std::chrono::seconds grace, const std::filesystem::path& root,
+                     const std::string& endpoint, RuntimeParts& parts) {
+  const std::filesystem::path file = remembered_path(root, endpoint);
+  if (auto last = read_remembered(file, grace, SystemClock().wall_now())) parts.remembered = std::move(*last);
+  parts.remember = [file](const Uuid& repo, const Manifest& manifest) {
+    (void)write_remembered(file, repo, manifest);
+  };
+}
+
 }  // namespace
 
-Result<RuntimeParts> common_parts(const ClientOptions& options, const Surroundings& here,
+Result<CacheDirectories> cache_directories(const ClientOptions& options, const Surroundings& here) {
+  auto root = options.cache_directory.empty() ? default_cache_directory(here)
+                                              : Result<std::string>(options.cache_directory);
+  if (!root) return root.error();
+  MODDEV_TRY(prepare_cache_directory(*root));
+  CacheDirectories places;
+  places.root = *root;
+  places.blobs = places.root / "blobs";
+  // Images live as long as they are mapped; making files in memory is several times faster.
+  places.images = options.cache_directory.empty() ? default_image_directory() : places.root / "images";
+  return places;
+}
+
+Result<RuntimeParts> common_parts(const ClientOptions& options, const CacheDirectories& places,
                                   const std::string& endpoint) {
-  auto directory = options.cache_directory.empty() ? default_cache_directory(here)
-                                                   : Result<std::string>(options.cache_directory);
-  if (!directory) return directory.error();
-  MODDEV_TRY(prepare_cache_directory(*directory));
-  auto cache = DirectoryBlobStore::open(std::filesystem::path(*directory) / "blobs");
+  auto cache = DirectoryBlobStore::open(places.blobs);
   if (!cache) return cache.error();
 
   RuntimeParts parts;
@@ -68,7 +91,7 @@ Result<RuntimeParts> common_parts(const ClientOptions& options, const Surroundin
     parts.session.seed = parts.session.seed << 8 | parts.session.identity.id.bytes[i];
   parts.cache = std::move(*cache);
   parts.views = std::make_shared<ViewStore>();
-  parts.loader = make_loader(LoaderOptions{std::filesystem::path(*directory) / "images", *parts.cache});
+  parts.loader = make_loader(LoaderOptions{places.images, *parts.cache});
   parts.on_event = options.on_event;
   return parts;
 }
@@ -79,8 +102,11 @@ Result<Client> Client::connect(ClientOptions options) {
   const auto here = client::Surroundings::of_this_process();
   const auto found = client::discover_endpoint(options.endpoint, here);
   if (!found) return found.error();
-  auto parts = client::common_parts(options, here, found->endpoint);
+  const auto places = client::cache_directories(options, here);
+  if (!places) return places.error();
+  auto parts = client::common_parts(options, *places, found->endpoint);
   if (!parts) return parts.error();
+  client::remember_epochs(options.offline_grace, places->root, found->endpoint, *parts);
   auto link = client::ZmqLink::connect(found->endpoint);
   if (!link) return link.error();
   parts->link_problem = [l = link->get()] { return l->problem(); };

@@ -27,6 +27,8 @@ struct EpochInWork {
     kPrepared,  // `view` can be applied
     kFailed,    // `failures` say why
   };
+  /// The history that it belongs to.
+  Uuid repo;
   Epoch epoch = 0;
   Stage stage = Stage::kWanted;
   Digest manifest_digest;

@@ -40,6 +40,8 @@ inline constexpr std::size_t kWaitingEvents = 1'000;
 /// in that time is not held against it.
 inline constexpr auto kLateStep = std::chrono::milliseconds(500);
 
+/// Without an answer for so long after the start, what ran last time is loaded from the cache.
+inline constexpr auto kOfflineAfter = std::chrono::milliseconds(250);
 /// A committed epoch that does not load here is tried again after so long, doubling from the first to the
 /// last, until a newer one comes.
 inline constexpr auto kReloadFirst = std::chrono::seconds(5);

@@ -57,7 +57,10 @@ Runtime::Runtime(RuntimeParts parts, std::unique_ptr<WakeUp> wake)
       wake_(std::move(wake)),
       session_(std::make_unique<Session>(parts_.session, *parts_.link, *parts_.loader, *parts_.cache,
                                          *parts_.views)) {
-  if (parts_.first_view) session_->start_from(parts_.first_repo, std::move(parts_.first_view), clock_.now());
+  if (parts_.remembered) {
+    session_->remember(parts_.remembered->repo, std::move(parts_.remembered->manifest));
+    parts_.remembered.reset();
+  }
   publish_status();
 }
 
@@ -100,13 +103,14 @@ void Runtime::run_messages() {
     const TimePoint deadline = session_->step(clock_.now());
     publish_status();
     hand_over_events();
-    remember_applied();
+    remember_applied(false);
     wait_for_something(deadline);
   }
   say_goodbye();
 }
 
 void Runtime::say_goodbye() {
+  remember_applied(true);
   const TimePoint end = clock_.now() + limits::kLeavePatience;
   session_->leave();
   for (TimePoint now = clock_.now(); !session_->left() && now < end; now = clock_.now()) {
@@ -129,11 +133,13 @@ void Runtime::publish_status() {
   changed_.notify_all();
 }
 
-void Runtime::remember_applied() {
-  if (!parts_.on_applied || session_->applied_epoch() == 0) return;
+void Runtime::remember_applied(bool leaving) {
+  const bool connected = session_->connected();
+  const bool lost = std::exchange(was_connected_, connected && !leaving) && (!connected || leaving);
+  if (!parts_.remember || session_->applied_epoch() == 0) return;
   auto view = parts_.views->current();
-  if (view == remembered_) return;
-  parts_.on_applied(session_->applied_repo(), *view);
+  if (!lost && (!connected || view == remembered_)) return;
+  parts_.remember(session_->applied_repo(), view->manifest());
   remembered_ = std::move(view);
 }
 

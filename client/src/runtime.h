@@ -18,6 +18,7 @@
 #include <string>
 #include <thread>
 
+#include "client/src/last_epoch.h"
 #include "client/src/loader.h"
 #include "client/src/session.h"
 #include "client/src/view_store.h"
@@ -52,14 +53,13 @@ struct RuntimeParts {
   std::unique_ptr<Loader> loader;
   std::unique_ptr<Link> link;
   std::function<void(const ClientEvent&)> on_event;
-  /// Called on the messages thread after a new epoch was applied and told: to remember it for a start
-  /// without a daemon. May be empty.
-  std::function<void(const Uuid& repo, const View& view)> on_applied;
+  /// Called on the messages thread with what runs, while the daemon is there: after a new epoch was applied
+  /// and told, and once more when the daemon is lost or left. For a start without a daemon. May be empty.
+  std::function<void(const Uuid& repo, const Manifest& manifest)> remember;
   /// Why the link cannot connect, if it knows; may be empty.
   std::function<std::optional<Error>()> link_problem;
-  /// A view that was loaded without a daemon, and its history; null for none.
-  std::shared_ptr<const View> first_view;
-  Uuid first_repo;
+  /// What was remembered last time.
+  std::optional<Remembered> remembered;
 };
 
 class Runtime {
@@ -84,7 +84,7 @@ class Runtime {
   void run_events();
   void publish_status();
   void hand_over_events();
-  void remember_applied();
+  void remember_applied(bool leaving);
   void say_goodbye();
   void wait_for_something(TimePoint deadline);
 
@@ -94,6 +94,7 @@ class Runtime {
   std::unique_ptr<Session> session_;
   std::atomic<bool> stopping_ = false;
   std::shared_ptr<const View> remembered_;
+  bool was_connected_ = false;
 
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;

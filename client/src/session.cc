@@ -21,13 +21,14 @@ TimePoint Session::step(TimePoint now) {
   return state_->step(now);
 }
 
-void Session::start_from(const Uuid& repo, std::shared_ptr<const View> view, TimePoint now) {
-  State& s = *state_;
-  MODDEV_ASSERT(!s.started && view, "start_from() comes before the first step, with a view");
-  s.live_repo = repo;
-  s.live_epoch = view->epoch();
-  s.views.publish(std::move(view), now);
-  s.refresh_status();
+void Session::remember(const Uuid& repo, Manifest manifest) {
+  MODDEV_ASSERT(!state_->started, "remember() comes before the first step");
+  if (manifest.epoch == 0) return;
+  client::EpochInWork& work = state_->remembered.emplace();
+  work.repo = repo;
+  work.epoch = manifest.epoch;
+  work.attempt = ++state_->attempts;
+  work.manifest = std::move(manifest);
 }
 
 std::vector<ClientEvent> Session::take_events() {
@@ -74,6 +75,7 @@ TimePoint Session::State::step(TimePoint time) {
     const bool more = take_inputs();
     while (auto outcome = loader.poll()) on_outcome(std::move(*outcome));
     notice_silence();
+    start_without_daemon();
     advance();
     collect_views();
     send_due();
@@ -93,6 +95,7 @@ void Session::State::start() {
   reply_heard = now;
   event_heard = now;
   hello_at = now;
+  if (remembered) offline_at = now + client::limits::kOfflineAfter;
 }
 
 void Session::State::notice_late_step() {
@@ -119,6 +122,15 @@ void Session::State::notice_silence() {
     requests.count_sent();
     want_snapshot();
   }
+}
+
+void Session::State::start_without_daemon() {
+  if (now < offline_at) return;
+  offline_at = kNever;
+  if (daemon_known || !remembered) return;
+  // Like a committed epoch that does not run here yet; what the cache lacks can only wait for the daemon.
+  behind = std::exchange(remembered, std::nullopt);
+  behind->since = now;
 }
 
 void Session::State::connect_anew(Duration delay) {
@@ -188,7 +200,7 @@ void Session::State::go_stale(std::string why) {
 TimePoint Session::State::next_deadline() const {
   TimePoint next = requests.next_due();
   if (phase == Phase::kLeaving) return next;
-  next = std::min(next, reply_heard + lease);
+  next = std::min({next, reply_heard + lease, offline_at});
   if (phase == Phase::kHello) next = std::min(next, hello_at);
   next = std::min(next, collect_at);
   if (behind && behind->stage == Stage::kFailed) next = std::min(next, behind->retry_at);

@@ -55,9 +55,9 @@ class Session {
   Session(SessionOptions options, Link& link, Loader& loader, BlobStore& cache, ViewStore& views);
   ~Session();
 
-  /// Starts from a view that was loaded without a daemon: `repo` is the history that it belongs to. Before
-  /// the first step.
-  void start_from(const Uuid& repo, std::shared_ptr<const View> view, TimePoint now);
+  /// What ran here last time: it is loaded from the cache when no daemon answers soon after the start, and
+  /// only if the cache has all of it. Before the first step.
+  void remember(const Uuid& repo, Manifest manifest);
 
   /// Ends with Link::receive() having returned nothing after the last send, so that edge-triggered
   /// descriptors are armed; else the deadline is `now`.

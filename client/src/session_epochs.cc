@@ -38,6 +38,7 @@ void Session::State::on_announce(const AnnounceEvent& announce, bool tell_again)
     discard(pending);
   }
   EpochInWork& work = pending.emplace();
+  work.repo = daemon.repo;
   work.epoch = announce.epoch;
   work.since = now;
   work.attempt = ++attempts;
@@ -95,6 +96,7 @@ void Session::State::on_committed_manifest(Manifest manifest, bool tell_again) {
     return apply_prepared();
   }
   EpochInWork work;
+  work.repo = daemon.repo;
   work.epoch = manifest.epoch;
   work.since = now;
   if (pending && pending->epoch <= manifest.epoch) {
@@ -256,13 +258,17 @@ void Session::State::apply_prepared() {
   event.epoch = behind->epoch;
   event.elapsed_us = to_us(now - behind->since);
   event.modules = client::changed_names(former ? &former->manifest() : nullptr, view->manifest());
-  if (live_epoch != 0 && live_repo != daemon.repo) {
-    event.message = "The daemon's history is a new one (repo " + daemon.repo.to_string() + "): its epoch " +
+  if (!daemon_known) {
+    event.message = "No daemon answers at " + options.endpoint + ": epoch " + std::to_string(behind->epoch) +
+                    ", which ran here last time, was loaded from the cache.";
+    go_stale(event.message);
+  } else if (live_epoch != 0 && live_repo != behind->repo) {
+    event.message = "The daemon's history is a new one (repo " + behind->repo.to_string() + "): its epoch " +
                     std::to_string(behind->epoch) + " replaces epoch " + std::to_string(live_epoch) +
                     " of repo " + live_repo.to_string() + ".";
   }
   emit(std::move(event));
-  live_repo = daemon.repo;
+  live_repo = behind->repo;
   live_epoch = behind->epoch;
   behind.reset();
   if (!status.failures.empty()) {

@@ -45,11 +45,13 @@ void Session::State::take(Reply& reply) {
 
 void Session::State::on(const HelloReply& reply) {
   if (phase != Phase::kHello) return;
+  remembered.reset();
+  offline_at = kNever;
+  // Of another history, epochs on their way mean nothing any more. What runs goes on until the new one has an
+  // epoch to replace it.
+  if (pending && pending->repo != reply.daemon.repo) discard(pending);
+  if (behind && behind->repo != reply.daemon.repo) discard(behind);
   if (daemon_known && daemon.repo != reply.daemon.repo) {
-    // Another history: epochs on their way mean nothing any more. What runs goes on until the new one has an
-    // epoch to replace it.
-    discard(pending);
-    discard(behind);
     committed_epoch = 0;
     head_epoch = 0;
   }

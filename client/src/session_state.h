@@ -53,6 +53,8 @@ struct Session::State {
   [[nodiscard]] ExecutorState state_to_report() const;
   void emit(ClientEvent event);
   void set_problem(std::string problem);
+  /// With nobody there to ask: what ran last time.
+  void start_without_daemon();
   [[nodiscard]] bool member() const { return phase == Phase::kMember; }
   void refresh_status();
 
@@ -138,6 +140,8 @@ struct Session::State {
   // Epochs.
   Uuid live_repo;
   Epoch live_epoch = 0;
+  std::optional<client::EpochInWork> remembered;  // of last time, until there is a daemon
+  TimePoint offline_at = kNever;
   std::optional<client::EpochInWork> behind;   // committed, not live yet: goes first
   std::optional<client::EpochInWork> pending;  // announced, not decided
   std::uint64_t attempts = 0;

@@ -64,6 +64,10 @@ struct ClientOptions {
   std::string endpoint;
   /// Where fetched modules are kept, shared by all processes of the user. Empty: the user's cache directory.
   std::string cache_directory;
+  /// Without a daemon at the start, what ran here last is loaded from the cache and goes on as stale, until
+  /// there is a daemon. Only if the daemon was heard within this time, for what is older may have been
+  /// withdrawn. 0: never.
+  std::chrono::seconds offline_grace = std::chrono::hours(7 * 24);
   /// Must not throw, and must not destroy the client.
   std::function<void(const ClientEvent&)> on_event;
 };

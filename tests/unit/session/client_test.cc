@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "client/src/client_factory.h"
+#include "client/src/limits.h"
 #include "client/src/zmq_link.h"
 #include "tests/support/session/fake_loader.h"
 #include "tests/support/session/zmq_daemon.h"
@@ -53,6 +54,11 @@ class Clients : public ::testing::Test {
     EXPECT_TRUE(link) << link.error().message;
     parts.link_problem = [l = link->get()] { return l->problem(); };
     parts.link = std::move(*link);
+    parts.remember = [this](const Uuid& repo, const Manifest& manifest) {
+      const std::lock_guard lock(mutex);
+      written_down.push_back({repo, manifest});
+    };
+    parts.remembered = last_time;
     parts.on_event = [this](const ClientEvent& event) {
       const std::lock_guard lock(mutex);
       events.push_back(event);
@@ -72,6 +78,8 @@ class Clients : public ::testing::Test {
 
   std::mutex mutex;
   std::vector<ClientEvent> events;
+  std::vector<client::Remembered> written_down;
+  std::optional<client::Remembered> last_time;
   PrivateDirectory directory;
   std::string endpoint = "ipc://" + directory.path() + "/d.sock";
 };
@@ -196,7 +204,35 @@ TEST_F(Clients, ADaemonThatComesBackIsJoinedWithoutAReload) {
   publish(daemon, 2, {{"m", "2"}});
   ASSERT_TRUE(client.wait_for_epoch(2, seconds(10)));
   EXPECT_EQ(client.function<long()>("m", "number")(), 2);
+  EXPECT_TRUE(await([&] { return count(Kind::kApplied) >= 2; }));
   EXPECT_EQ(count(Kind::kApplied), 2U);
+}
+
+TEST_F(Clients, WhatRunsIsWrittenDownWhileThereIsADaemon) {
+  const auto written = [this] {
+    const std::lock_guard lock(mutex);
+    std::vector<Epoch> epochs;
+    for (const client::Remembered& one : written_down) epochs.push_back(one.manifest.epoch);
+    return epochs;
+  };
+  using Epochs = std::vector<Epoch>;
+  auto daemon = std::make_unique<ZmqDaemon>(endpoint);
+  publish(*daemon, 1, {{"m", "1"}});
+  {
+    Client client = connect(endpoint);
+    ASSERT_TRUE(client.wait_for("m", seconds(10)));
+    publish(*daemon, 2, {{"m", "2"}});
+    ASSERT_TRUE(await([&] { return written() == Epochs{1, 2}; }));
+  }
+  // Once more at the end: until then the daemon was heard.
+  EXPECT_EQ(written(), (Epochs{1, 2, 2}));
+  EXPECT_EQ(written_down.back().repo, daemon->ask<Uuid>([](ScriptDaemon& s) { return s.id.repo; }));
+  daemon.reset();
+  last_time = written_down.back();
+  Client client = connect(endpoint);
+  // The cache of this client is empty, so it waits; and what it did not hear from a daemon it does not write.
+  EXPECT_FALSE(client.wait_for("m", client::limits::kOfflineAfter + milliseconds(50)));
+  EXPECT_EQ(written(), (Epochs{1, 2, 2}));
 }
 
 TEST_F(Clients, SaysGoodbye) {

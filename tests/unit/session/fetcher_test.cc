@@ -14,7 +14,8 @@ using std::chrono::milliseconds;
 
 Bytes content(std::size_t size, unsigned seed = 1) {
   Bytes bytes(size);
-  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>(((i + 1) * (2654435761U + 2 * seed)) >> 8);
+  for (std::size_t i = 0; i < size; ++i)
+    bytes[i] = static_cast<std::byte>(((i + 1) * (2654435761U + 2 * seed)) >> 8);
   return bytes;
 }
 

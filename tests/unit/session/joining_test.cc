@@ -406,20 +406,66 @@ TEST_F(Staying, EventsThatNobodyTakesAreBounded) {
   EXPECT_EQ(taken.size(), client_limits::kWaitingEvents);
 }
 
-TEST_F(Staying, StartsFromAViewOfEarlier) {
-  const Manifest manifest = daemon.make_manifest(4, {{"a", "a4"}});
-  daemon.commit_silently(manifest);
-  LoadPlan plan;
-  plan.manifest = manifest;
-  plan.bytes[digest_of("a4")] = share("a4");
-  loader.prepare(std::move(plan));
-  session().start_from(daemon.id.repo, loader.poll()->view, now);
-  loader.prepared.clear();
+// ------------------------------------------------------------------------------------------ without a daemon
+
+using Offline = SessionWorld;
+
+TEST_F(Offline, WhatRanLastTimeIsLoadedFromTheCache) {
+  daemon.answering = false;
+  ASSERT_TRUE(cache.put(digest_of("a4"), as_bytes("a4")));
+  session().remember(daemon.id.repo, daemon.make_manifest(4, {{"a", "a4"}}));
+  run(client_limits::kOfflineAfter - milliseconds(1));
+  EXPECT_EQ(session().applied_epoch(), 0U);
+  run(milliseconds(1));
   EXPECT_EQ(session().applied_epoch(), 4U);
-  step();
+  EXPECT_EQ(live("a"), "a4");
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_EQ(events[0].kind, Kind::kStale);
+  EXPECT_EQ(events[1].kind, Kind::kApplied);
+  EXPECT_FALSE(session().connected());
+  // The daemon comes: nothing to reload.
+  daemon.answering = true;
+  daemon.commit_silently(daemon.make_manifest(4, {{"a", "a4"}}));
+  run(seconds(2));
   EXPECT_TRUE(session().connected());
   EXPECT_EQ(daemon.joins[0].epoch, 4U);
+  EXPECT_EQ(loader.prepared, (std::vector<Epoch>{4}));
+}
+
+TEST_F(Offline, WithADaemonItIsNotLooked) {
+  ASSERT_TRUE(cache.put(digest_of("a4"), as_bytes("a4")));
+  session().remember(daemon.id.repo, daemon.make_manifest(4, {{"a", "a4"}}));
+  daemon.commit_silently(daemon.make_manifest(5, {{"a", "a5"}}));
+  run(seconds(1));
+  EXPECT_EQ(loader.prepared, (std::vector<Epoch>{5}));
+}
+
+TEST_F(Offline, AnIncompleteCacheIsNotEnough) {
+  daemon.answering = false;
+  ASSERT_TRUE(cache.put(digest_of("a4"), as_bytes("a4")));
+  session().remember(daemon.id.repo, daemon.make_manifest(4, {{"a", "a4"}, {"b", "b4"}}));
+  run(seconds(10));
   EXPECT_TRUE(loader.prepared.empty());
+  daemon.answering = true;
+  daemon.commit_silently(daemon.make_manifest(4, {{"a", "a4"}, {"b", "b4"}}));
+  run(seconds(2));
+  EXPECT_EQ(session().applied_epoch(), 4U);
+  ASSERT_EQ(daemon.blob_requests.size(), 1U);
+}
+
+TEST_F(Offline, AnotherHistoryReplacesIt) {
+  daemon.answering = false;
+  ASSERT_TRUE(cache.put(digest_of("a4"), as_bytes("a4")));
+  Uuid other;
+  other.bytes[3] = 9;
+  session().remember(other, daemon.make_manifest(4, {{"a", "a4"}}));
+  run(seconds(1));
+  ASSERT_EQ(session().applied_epoch(), 4U);
+  daemon.answering = true;
+  daemon.commit_silently(daemon.make_manifest(1, {{"a", "x"}}));
+  run(seconds(2));
+  EXPECT_EQ(session().applied_epoch(), 1U);
+  EXPECT_EQ(live("a"), "x");
 }
 
 }  // namespace

@@ -1,0 +1,140 @@
+#include "client/src/last_epoch.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "client/src/limits.h"
+#include "protocol/codec.h"
+
+namespace moddev::client {
+namespace {
+
+constexpr std::string_view kMagic = "moddev last epoch 1\n";
+
+/// Closes at the end of its scope.
+class File {
+ public:
+  explicit File(int descriptor) : descriptor_(descriptor) {}
+  ~File() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  [[nodiscard]] int get() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
+
+Status write_all(int descriptor, std::span<const std::byte> data, const std::string& name) {
+  while (!data.empty()) {
+    const ssize_t written = ::write(descriptor, data.data(), data.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return errno_error("Cannot write " + name, errno);
+    data = data.subspan(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+}  // namespace
+
+Bytes encode_remembered(const Uuid& repo, const Manifest& manifest) {
+  const Bytes encoded = encode_manifest(manifest);
+  const auto magic = as_bytes(kMagic);
+  const auto id = std::as_bytes(std::span(repo.bytes));
+  Bytes bytes(magic.begin(), magic.end());
+  bytes.insert(bytes.end(), id.begin(), id.end());
+  bytes.insert(bytes.end(), encoded.begin(), encoded.end());
+  const Digest digest = digest_of(bytes);
+  const auto sum = std::as_bytes(std::span(digest.bytes));
+  bytes.insert(bytes.end(), sum.begin(), sum.end());
+  return bytes;
+}
+
+Result<Remembered> decode_remembered(std::span<const std::byte> bytes) {
+  constexpr std::size_t kIdBytes = sizeof(Uuid::bytes);
+  constexpr std::size_t kSumBytes = sizeof(Digest::bytes);
+  const auto magic = as_bytes(kMagic);
+  if (bytes.size() < magic.size() + kIdBytes + kSumBytes ||
+      !std::equal(magic.begin(), magic.end(), bytes.begin())) {
+    return Error{ErrorCode::kCorrupt, "It is no record of an epoch."};
+  }
+  const auto body = bytes.first(bytes.size() - kSumBytes);
+  const auto sum = Digest::from_bytes(bytes.last(kSumBytes));
+  if (!sum || *sum != digest_of(body)) return Error{ErrorCode::kCorrupt, "Its checksum is wrong."};
+  Remembered remembered;
+  std::memcpy(remembered.repo.bytes.data(), body.data() + magic.size(), kIdBytes);
+  auto manifest = decode_manifest(body.subspan(magic.size() + kIdBytes));
+  if (!manifest) return manifest.error();
+  remembered.manifest = std::move(*manifest);
+  return remembered;
+}
+
+std::filesystem::path remembered_path(const std::filesystem::path& cache_directory,
+                                      const std::string& endpoint) {
+  return cache_directory / "last" / digest_of(endpoint).hex().substr(0, 32);
+}
+
+Status write_remembered(const std::filesystem::path& file, const Uuid& repo, const Manifest& manifest) {
+  const std::filesystem::path directory = file.parent_path();
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+    return errno_error("Cannot make " + directory.string(), errno);
+  }
+  // Processes of one user may write at once; each has its own temporary, and the last rename stays.
+  const std::string temporary = file.string() + "." + std::to_string(::getpid()) + ".tmp";
+  {
+    const File out(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (out.get() < 0) return errno_error("Cannot write " + temporary, errno);
+    if (Status written = write_all(out.get(), encode_remembered(repo, manifest), temporary); !written) {
+      ::unlink(temporary.c_str());
+      return written;
+    }
+  }
+  if (::rename(temporary.c_str(), file.c_str()) != 0) {
+    const int why = errno;
+    ::unlink(temporary.c_str());
+    return errno_error("Cannot write " + file.string(), why);
+  }
+  return {};
+}
+
+Result<std::optional<Remembered>> read_remembered(const std::filesystem::path& file,
+                                                  std::chrono::seconds grace, WallTime now) {
+  const File in(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (in.get() < 0) {
+    if (errno == ENOENT) return std::optional<Remembered>();
+    return errno_error("Cannot read " + file.string(), errno);
+  }
+  struct stat status {};
+  if (::fstat(in.get(), &status) != 0) return errno_error("Cannot read " + file.string(), errno);
+  const WallTime written(std::chrono::seconds(status.st_mtim.tv_sec) +
+                         std::chrono::nanoseconds(status.st_mtim.tv_nsec));
+  if (now - written >= grace) return std::optional<Remembered>();
+  if (static_cast<std::uint64_t>(status.st_size) > limits::kHeaderBytes) {
+    return Error{ErrorCode::kLimit, file.string() + " is larger than " +
+                                        std::to_string(limits::kHeaderBytes) + " bytes (kHeaderBytes)."};
+  }
+  Bytes bytes(static_cast<std::size_t>(status.st_size));
+  std::size_t filled = 0;
+  while (filled < bytes.size()) {
+    const ssize_t got = ::read(in.get(), bytes.data() + filled, bytes.size() - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return errno_error("Cannot read " + file.string(), errno);
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+  }
+  bytes.resize(filled);
+  auto remembered = decode_remembered(bytes);
+  if (!remembered) return remembered.error().with_context(file.string());
+  return std::optional<Remembered>(std::move(*remembered));
+}
+
+}  // namespace moddev::client
