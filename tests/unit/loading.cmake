@@ -13,6 +13,15 @@ target_include_directories(loading_view_symmetric_test PRIVATE ${PROJECT_SOURCE_
 gtest_discover_tests(loading_view_symmetric_test DISCOVERY_MODE PRE_TEST TEST_PREFIX Symmetric.
   PROPERTIES LABELS "unit;asan;tsan" TIMEOUT 60)
 
+moddev_add_test(loading_image_test
+  SOURCES
+    unit/loading/image_cache_test.cc
+    unit/loading/image_rewrite_test.cc
+    unit/loading/reload_obstacles_test.cc
+    unit/loading/symbol_table_test.cc
+  LIBRARIES moddev_support_loading
+  LABELS unit asan)
+
 moddev_add_test(loading_loader_test
   SOURCES
     unit/loading/loader_test.cc
