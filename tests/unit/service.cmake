@@ -14,3 +14,10 @@ moddev_add_test(service_loop_test
     unit/service/event_loop_test.cc
   LIBRARIES moddev_support_service
   LABELS unit asan tsan)
+
+# Daemon and watcher together.
+moddev_add_test(service_build_test
+  SOURCES
+    unit/service/build_test.cc
+  LIBRARIES moddev_support_service moddev_support_watcher
+  LABELS unit asan)
