@@ -30,6 +30,12 @@ inline constexpr auto kJournalRetryLast = std::chrono::seconds(8);
 /// oldest are dropped beyond (the history then lacks them; nothing else depends on them).
 inline constexpr std::size_t kAppliedRecordsPerStep = 64;
 inline constexpr std::size_t kWaitingAppliedRecords = 20'000;
+/// Pages of 4 KiB in the journal's log. From the first number on they are brought into the file when there is
+/// time; from the second on at once, although an epoch may wait for it.
+inline constexpr int kJournalTidyPages = 256;
+inline constexpr int kJournalLogPages = 4'096;
+/// Damaged journals that are set aside for a person to look at; the oldest go first.
+inline constexpr std::size_t kDamagedJournalsKept = 4;
 /// How often one refused content is proposed again because the executors that refused it have gone. After
 /// that only a refresh or different bytes cause another try: an executor that dies while loading, and is
 /// started again by a supervisor, must not die for ever.
@@ -37,8 +43,6 @@ inline constexpr unsigned kRefusedRetries = 3;
 /// Such a retry waits for so long after the last join, so that a fleet that comes back together votes
 /// together.
 inline constexpr auto kRefusedRetryDelay = std::chrono::seconds(1);
-/// How far back `GetModule(name, version)` looks for a version, in epochs that touched the module.
-inline constexpr std::size_t kVersionSearchEpochs = 1'000;
 /// Names listed in the answer to a request for an unknown module.
 inline constexpr std::size_t kCandidatesShown = 8;
 /// Executors that left, died or were fenced, and are still shown in `status`; the oldest are forgotten first.

@@ -65,9 +65,9 @@ class Answer {
       return ManifestReply{s_.journal.id(), s_.journal.committed()};
     }
     if (request.epoch == 0) return ManifestReply{s_.journal.id(), Manifest{}};
-    auto record = s_.journal.epoch(request.epoch);
-    if (!record) return refusal(record.error());
-    return ManifestReply{s_.journal.id(), std::move(record->manifest)};
+    auto manifest = s_.journal.manifest(request.epoch);
+    if (!manifest) return refusal(manifest.error());
+    return ManifestReply{s_.journal.id(), std::move(*manifest)};
   }
 
   MaybeReply operator()(const BlobRequest& request) const {
@@ -134,7 +134,6 @@ class Answer {
   }
 
   MaybeReply operator()(const RefreshRequest&) const { return std::nullopt; }
-
   MaybeReply operator()(const BuildRequest&) const { return std::nullopt; }
 
   MaybeReply operator()(const StatusRequest&) const {
@@ -171,19 +170,9 @@ class Answer {
   }
 
   MaybeReply old_version(const ModuleRequest& request) const {
-    auto history = s_.journal.history(request.name, limits::kVersionSearchEpochs);
-    if (!history) return refusal(history.error());
-    for (const EpochRecord& record : *history) {
-      for (const ModuleChange& change : record.changes) {
-        if (change.module.name == request.name && change.module.version == request.version) {
-          return module_reply(request, record.epoch, change.module);
-        }
-      }
-    }
-    return ErrorReply{ErrorCode::kNotFound,
-                      "Version " + std::to_string(request.version) + " of module '" + request.name +
-                          "' was never published or is no longer kept.",
-                      0};
+    auto found = s_.journal.version(request.name, request.version);
+    if (!found) return refusal(found.error());
+    return module_reply(request, found->epoch, found->module);
   }
 
   Serving& s_;

@@ -21,8 +21,7 @@ bool same_content(const ModuleSet& desired, const Manifest& manifest) {
 }  // namespace
 
 std::optional<EpochRecord> next_epoch(const ModuleSet& desired, const Manifest& committed,
-                                      const Manifest* refused, Epoch head,
-                                      const std::map<std::string, LastVersion, std::less<>>& last_versions,
+                                      const Manifest* refused, Epoch head, const LastVersions& last_versions,
                                       WallTime now) {
   if (same_content(desired, committed)) return std::nullopt;
   if (refused != nullptr && same_content(desired, *refused)) return std::nullopt;

@@ -15,8 +15,8 @@ namespace moddev::daemon {
 /// modules, digests and dependencies as `committed`, or as `refused` (the manifest of an epoch that was
 /// aborted: not to be tried again unchanged). A module whose digest differs from its last version's gets the
 /// next version; one that comes back with the digest of its last version keeps that number.
-[[nodiscard]] std::optional<EpochRecord> next_epoch(
-    const ModuleSet& desired, const Manifest& committed, const Manifest* refused, Epoch head,
-    const std::map<std::string, LastVersion, std::less<>>& last_versions, WallTime now);
+[[nodiscard]] std::optional<EpochRecord> next_epoch(const ModuleSet& desired, const Manifest& committed,
+                                                    const Manifest* refused, Epoch head,
+                                                    const LastVersions& last_versions, WallTime now);
 
 }  // namespace moddev::daemon

@@ -1,0 +1,15 @@
+# The journal is also read and spoilt behind its back.
+find_package(SQLite3 REQUIRED)
+
+moddev_add_test(state_unit_test
+  SOURCES
+    support/world/tiny_library.cc
+    unit/state/catalog_test.cc
+    unit/state/journal_damage_test.cc
+    unit/state/journal_kill_test.cc
+    unit/state/journal_test.cc
+    unit/state/versioner_test.cc
+  LIBRARIES moddev_daemon SQLite::SQLite3
+  LABELS unit asan
+  TIMEOUT 120)
+target_compile_definitions(state_unit_test PRIVATE MODDEV_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden")
