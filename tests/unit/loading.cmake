@@ -28,3 +28,9 @@ moddev_add_test(loading_loader_test
     unit/loading/traps_test.cc
   LIBRARIES moddev_support_loading
   LABELS unit asan tsan)
+
+moddev_add_test(loading_stress_test
+  SOURCES
+    unit/loading/stress_test.cc
+  LIBRARIES moddev_support_loading
+  LABELS unit asan tsan)

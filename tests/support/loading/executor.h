@@ -24,6 +24,9 @@ bool eventually(const std::function<bool()>& condition);
 /// A manifest under construction: versions rise when bytes change, as in the daemon.
 class Repository {
  public:
+  Repository() = default;
+  /// Goes on from `manifest`, without the bytes of what it has.
+  explicit Repository(Manifest manifest) : manifest_(std::move(manifest)) {}
   /// Adds or changes a module; its file is lib<name>.so for native ones.
   void put(const std::string& name, ModuleKind kind, SharedBytes bytes,
            std::vector<std::string> depends_on = {});

@@ -1,5 +1,6 @@
 #include "tests/support/loading/workshop.h"
 
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,15 @@ std::string quoted(const std::string& text) {
   std::string result = "'";
   for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return result + "'";
+}
+
+/// Memory where there is some: what is tested is not the disk.
+std::filesystem::path place_for_workshops() {
+  struct statvfs info {};
+  const char* const memory = "/dev/shm";
+  const bool usable = std::getenv("TMPDIR") == nullptr && ::access(memory, W_OK | X_OK) == 0 &&
+                      ::statvfs(memory, &info) == 0 && (info.f_flag & ST_NOEXEC) == 0;
+  return usable ? std::filesystem::path(memory) : std::filesystem::temp_directory_path();
 }
 
 }  // namespace
@@ -51,7 +61,7 @@ void write_file(const std::filesystem::path& path, std::span<const std::byte> by
 }
 
 Workshop::Workshop() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "moddev-workshop-XXXXXX").string();
+  std::string pattern = (place_for_workshops() / "moddev-workshop-XXXXXX").string();
   MODDEV_ASSERT(::mkdtemp(pattern.data()) != nullptr, "a test can make its directory");
   directory_ = pattern;
 }
