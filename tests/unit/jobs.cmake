@@ -1,6 +1,7 @@
 moddev_add_test(jobs_supervisor_test
   SOURCES
+    unit/jobs/follower_test.cc
     unit/jobs/rules_test.cc
     unit/jobs/supervisor_test.cc
-  LIBRARIES moddev_supervisor
+  LIBRARIES moddev_supervisor moddev_support_session
   LABELS unit asan)
