@@ -21,18 +21,6 @@ Error not_kept(Epoch epoch) {
 
 }  // namespace
 
-std::string_view to_string(EpochState state) {
-  switch (state) {
-    case EpochState::kAnnounced:
-      return "announced";
-    case EpochState::kCommitted:
-      return "committed";
-    case EpochState::kAborted:
-      return "aborted";
-  }
-  return "announced";
-}
-
 Journal::State::~State() {
   statements.reset();
   // Closing brings everything on the disk, in its order: the mark is there only together with all before it.
@@ -416,7 +404,7 @@ Result<VersionRecord> Journal::State::version_where(const char* sql, const std::
   }
   auto change = schema::read_change(row, 0);
   if (!change) return change.error();
-  const auto state = schema::state_from(row.text(schema::kChangeColumnCount + 1));
+  const auto state = epoch_state_from_string(row.text(schema::kChangeColumnCount + 1));
   if (!state) return schema::corrupt("the state of a version of '" + module + "' is malformed");
   return VersionRecord{row.count(schema::kChangeColumnCount), *state, std::move(change->module)};
 }

@@ -22,11 +22,6 @@
 
 namespace moddev::daemon {
 
-/// Where an epoch stands.
-enum class EpochState : std::uint8_t { kAnnounced, kCommitted, kAborted };
-/// "announced", "committed", "aborted".
-[[nodiscard]] std::string_view to_string(EpochState state);
-
 /// One changeset as recorded. `changes` lead from `base`, the committed epoch at that time, to `manifest`.
 struct EpochRecord {
   Epoch epoch = 0;

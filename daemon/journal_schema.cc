@@ -122,13 +122,6 @@ Status write_checks(Database& db) {
 
 }  // namespace
 
-std::optional<EpochState> state_from(std::string_view text) {
-  for (const EpochState state : {EpochState::kAnnounced, EpochState::kCommitted, EpochState::kAborted}) {
-    if (text == to_string(state)) return state;
-  }
-  return std::nullopt;
-}
-
 Error corrupt(std::string what) {
   return {ErrorCode::kCorrupt, std::move(what), 0};
 }
@@ -247,7 +240,7 @@ Result<EpochRecord> read_epoch(const Statement& row) {
   EpochRecord record;
   record.epoch = row.count(0);
   record.base = row.count(1);
-  const auto state = state_from(row.text(2));
+  const auto state = epoch_state_from_string(row.text(2));
   if (!state) return corrupt("epoch " + std::to_string(record.epoch) + " has no known state");
   record.state = *state;
   record.announced_at = WallTime(Duration(row.number(3)));

@@ -40,8 +40,6 @@ inline constexpr int kChangeColumnCount = 9;
 /// Binds the nine columns.
 void bind_change(sqlite::Statement& statement, const ModuleChange& change);
 
-[[nodiscard]] std::optional<EpochState> state_from(std::string_view text);
-
 /// Columns of kEpochColumns but for the state and the time of the decision, which come later, and all
 /// changes: the first 16 hexadecimal digits of a SHA-256.
 [[nodiscard]] std::string check_of(const EpochRecord& record);

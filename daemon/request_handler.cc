@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/history.h"
 #include "daemon/limits.h"
 
 namespace moddev::daemon {
@@ -134,6 +135,16 @@ class Answer {
   }
 
   MaybeReply operator()(const RefreshRequest&) const { return std::nullopt; }
+  MaybeReply operator()(const HistoryRequest& request) const {
+    auto reply = history_of(s_.journal, request);
+    if (!reply) return refusal(reply.error());
+    return std::move(*reply);
+  }
+
+  MaybeReply operator()(const RollbackRequest&) const {
+    return ErrorReply{ErrorCode::kUnsupported, "This daemon cannot roll back.", 0};
+  }
+
   MaybeReply operator()(const BuildRequest&) const { return std::nullopt; }
 
   MaybeReply operator()(const StatusRequest&) const {
@@ -148,6 +159,7 @@ class Answer {
     reply.modules.reserve(s_.journal.committed().modules.size());
     for (const auto& [name, entry] : s_.journal.committed().modules) reply.modules.push_back(entry);
     reply.executors = s_.fleet.status(reply.committed_epoch, now_);
+    reply.holds = report_holds(s_.journal.holds());
     return reply;
   }
 

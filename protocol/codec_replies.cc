@@ -76,7 +76,7 @@ struct ReplyWriter {
     out.key("committed_epoch").number(r.committed_epoch);
   }
   void operator()(const StatusReply& r) const {
-    begin(out, id, "status", kDaemonPairs + 8);
+    begin(out, id, "status", kDaemonPairs + 8 + (r.holds.empty() ? 0 : 1));
     codec::write(out, r.daemon);
     out.key("endpoint").free_text(r.endpoint);
     out.key("pid").signed_number(r.pid);
@@ -96,6 +96,15 @@ struct ReplyWriter {
       out.key("retired_bytes").number(executor.retired_bytes);
       out.key("detail").free_text(executor.detail);
     }
+    if (!r.holds.empty()) codec::write(out.key("holds"), r.holds);
+  }
+  void operator()(const HistoryReply& r) const {
+    begin(out, id, "history", codec::kHistoryReplyPairs);
+    codec::write_body(out, r);
+  }
+  void operator()(const RollbackReply& r) const {
+    begin(out, id, "rollback", codec::kRollbackReplyPairs);
+    codec::write_body(out, r);
   }
   void operator()(const OkReply&) const { begin(out, id, "ok", 0); }
   void operator()(const ErrorReply& r) const {
@@ -172,6 +181,7 @@ StatusReply read_status(const Reader& map) {
     executor.detail = item.at("detail").text();
     reply.executors.push_back(std::move(executor));
   }
+  reply.holds = codec::read_holds(map.at("holds", true));
   return reply;
 }
 
@@ -214,6 +224,8 @@ std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, Sha
   }
   if (type == "refresh") return RefreshReply{map.at("epoch").number(), map.at("committed_epoch").number()};
   if (type == "status") return read_status(map);
+  if (type == "history") return codec::read_history_reply(map);
+  if (type == "rollback") return codec::read_rollback_reply(map);
   if (type == "ok") return OkReply{};
   if (type == "error") return read_error(map);
   if (type == "build") {

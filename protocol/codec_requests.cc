@@ -85,6 +85,14 @@ struct RequestWriter {
     begin(out, id, "leave", 1);
     out.key("executor").binary(r.executor.bytes);
   }
+  void operator()(const HistoryRequest& r) const {
+    begin(out, id, "history", codec::kHistoryRequestPairs);
+    codec::write_body(out, r);
+  }
+  void operator()(const RollbackRequest& r) const {
+    begin(out, id, "rollback", codec::kRollbackRequestPairs);
+    codec::write_body(out, r);
+  }
   void operator()(const RefreshRequest&) const { begin(out, id, "refresh", 0); }
   void operator()(const StatusRequest&) const { begin(out, id, "status", 0); }
   void operator()(const BuildRequest& r) const {
@@ -161,6 +169,8 @@ std::optional<RequestBody> read_body(std::string_view type, const Reader& map) {
   if (type == "leave") return LeaveRequest{map.at("executor").uuid()};
   if (type == "refresh") return RefreshRequest{};
   if (type == "status") return StatusRequest{};
+  if (type == "history") return codec::read_history_request(map);
+  if (type == "rollback") return codec::read_rollback_request(map);
   if (type == "build") return read_build(map);
   return std::nullopt;
 }

@@ -139,6 +139,22 @@ void write(Writer& out, const AnnounceEvent& announce);
 [[nodiscard]] AnnounceEvent read_announce(const Reader& map);
 [[nodiscard]] ExecutorState read_state(const Reader& text);
 
+// In codec_history.cc. The pairs of a body, without the envelope; how many there are is beside them.
+inline constexpr std::size_t kHistoryRequestPairs = 3;
+void write_body(Writer& out, const HistoryRequest& request);
+[[nodiscard]] HistoryRequest read_history_request(const Reader& map);
+inline constexpr std::size_t kRollbackRequestPairs = 3;
+void write_body(Writer& out, const RollbackRequest& request);
+[[nodiscard]] RollbackRequest read_rollback_request(const Reader& map);
+inline constexpr std::size_t kHistoryReplyPairs = 6;
+void write_body(Writer& out, const HistoryReply& reply);
+[[nodiscard]] HistoryReply read_history_reply(const Reader& map);
+inline constexpr std::size_t kRollbackReplyPairs = 6;
+void write_body(Writer& out, const RollbackReply& reply);
+[[nodiscard]] RollbackReply read_rollback_reply(const Reader& map);
+void write(Writer& out, const std::vector<HoldReport>& holds);
+[[nodiscard]] std::vector<HoldReport> read_holds(const Reader& array);
+
 /// The error of `problem`, or `value`.
 template <typename T>
 [[nodiscard]] Result<T> finish(const Reader::Problem& problem, T value) {

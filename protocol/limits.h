@@ -40,6 +40,13 @@ inline constexpr std::size_t kDamagedBlobsKept = 16;
 /// Blobs remembered one by one for BlobStore::sync(); beyond it the whole file system is synchronised.
 inline constexpr std::size_t kUnsyncedBlobs = 1024;
 
+/// Epochs in one answer about the history, and what is told of each; the rest are counted. Older epochs are
+/// asked for again.
+inline constexpr std::size_t kHistoryEntries = 100;
+inline constexpr std::size_t kHistoryChanges = 64;
+inline constexpr std::size_t kHistoryFailures = 16;
+inline constexpr std::size_t kHistoryApplied = 64;
+
 /// The msgpack part of a message.
 inline constexpr std::size_t kHeaderBytes = 32UL * 1024 * 1024;
 /// The same of a request: the daemon decodes what strangers send.

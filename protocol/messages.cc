@@ -66,4 +66,23 @@ std::optional<BuildAction> build_action_from_string(std::string_view text) {
   return value_of(kBuildActions, text);
 }
 
+std::string_view to_string(EpochState state) {
+  switch (state) {
+    case EpochState::kAnnounced:
+      return "announced";
+    case EpochState::kCommitted:
+      return "committed";
+    case EpochState::kAborted:
+      return "aborted";
+  }
+  return "announced";
+}
+
+std::optional<EpochState> epoch_state_from_string(std::string_view text) {
+  for (const EpochState state : {EpochState::kAnnounced, EpochState::kCommitted, EpochState::kAborted}) {
+    if (text == to_string(state)) return state;
+  }
+  return std::nullopt;
+}
+
 }  // namespace moddev

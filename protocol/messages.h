@@ -290,6 +290,15 @@ struct BuildReply {
   friend bool operator==(const BuildReply&, const BuildReply&) = default;
 };
 
+/// A module that a rollback keeps from following the directory until `path` changes again.
+struct HoldReport {
+  std::string module;
+  /// The version whose bytes it has; 0: it is kept out of the manifest.
+  Version version = 0;
+  std::string path;
+  friend bool operator==(const HoldReport&, const HoldReport&) = default;
+};
+
 struct StatusRequest {
   friend bool operator==(const StatusRequest&, const StatusRequest&) = default;
 };
@@ -313,7 +322,84 @@ struct StatusReply {
   Epoch committed_epoch = 0;
   std::vector<ModuleEntry> modules;  // of the committed manifest
   std::vector<ExecutorStatus> executors;
+  std::vector<HoldReport> holds{};
   friend bool operator==(const StatusReply&, const StatusReply&) = default;
+};
+
+/// Where an epoch stands.
+enum class EpochState : std::uint8_t { kAnnounced, kCommitted, kAborted };
+/// "announced", "committed", "aborted".
+[[nodiscard]] std::string_view to_string(EpochState state);
+[[nodiscard]] std::optional<EpochState> epoch_state_from_string(std::string_view text);
+
+/// What was changed when, by what, and who applied it: epochs from newer to older.
+struct HistoryRequest {
+  /// A module's name or an unambiguous part of it; empty: all.
+  std::string module;
+  /// Only epochs before this one; 0: from the newest on.
+  Epoch before = 0;
+  /// At most so many, and never more than limits::kHistoryEntries; 0: as many as are given.
+  std::uint64_t limit = 0;
+  friend bool operator==(const HistoryRequest&, const HistoryRequest&) = default;
+};
+struct AppliedReport {
+  ExecutorIdentity executor;
+  std::int64_t at_ns = 0;
+  /// From reading the announcement to the switch.
+  std::int64_t elapsed_us = 0;
+  friend bool operator==(const AppliedReport&, const AppliedReport&) = default;
+};
+struct HistoryEntry {
+  Epoch epoch = 0;
+  Epoch base = 0;
+  EpochState state = EpochState::kAnnounced;
+  std::int64_t announced_at_ns = 0;
+  std::int64_t decided_at_ns = 0;  // 0 when undecided
+  /// "change", "rollback of scorer to version 3", ...
+  std::string cause;
+  /// The first limits::kHistoryChanges; of one module when the request names one.
+  std::vector<ModuleChange> changes;
+  std::uint64_t changes_total = 0;
+  /// The first limits::kHistoryFailures.
+  std::vector<ExecutorFailure> failures;
+  /// Those that were the first, at most limits::kHistoryApplied.
+  std::vector<AppliedReport> applied;
+  std::uint64_t applied_total = 0;
+  friend bool operator==(const HistoryEntry&, const HistoryEntry&) = default;
+};
+/// Errors: kNotFound, kConflict (the part of a name fits several; the message lists them).
+struct HistoryReply {
+  DaemonId daemon;
+  /// The whole name.
+  std::string module;
+  std::vector<HistoryEntry> entries;
+  /// Whether there are older ones: ask again with `before` = the last entry's epoch.
+  bool more = false;
+  /// Epochs up to this one were forgotten.
+  Epoch forgotten = 0;
+  friend bool operator==(const HistoryReply&, const HistoryReply&) = default;
+};
+
+/// Old bytes as a new epoch. Answered when it is decided.
+struct RollbackRequest {
+  /// A module's name or an unambiguous part of it; empty: all modules.
+  std::string module;
+  /// With a module: the version whose bytes shall be used. Without: the epoch. 0: the one before.
+  std::uint64_t to = 0;
+  /// Chosen at random: a request that is repeated with the same key is carried out once.
+  Uuid key;
+  friend bool operator==(const RollbackRequest&, const RollbackRequest&) = default;
+};
+/// It is committed. Errors: kNotFound, kConflict (ambiguous name), kAlreadyExists (it is so already),
+/// kRefused (executors cannot use it; the message says who and why), kTimeout, kLimit.
+struct RollbackReply {
+  DaemonId daemon;
+  Epoch epoch = 0;
+  std::string cause;
+  std::vector<ModuleChange> changes;
+  /// All modules that are held from now on.
+  std::vector<HoldReport> holds;
+  friend bool operator==(const RollbackReply&, const RollbackReply&) = default;
 };
 
 /// The answer to a request that needs none.
@@ -329,11 +415,12 @@ struct ErrorReply {
   friend bool operator==(const ErrorReply&, const ErrorReply&) = default;
 };
 
-using RequestBody =
-    std::variant<HelloRequest, JoinRequest, SnapshotRequest, ManifestRequest, BlobRequest, ModuleRequest,
-                 AliveRequest, AckRequest, LeaveRequest, RefreshRequest, StatusRequest, BuildRequest>;
-using ReplyBody = std::variant<HelloReply, SnapshotReply, ManifestReply, BlobReply, ModuleReply, AliveReply,
-                               RefreshReply, StatusReply, OkReply, ErrorReply, BuildReply>;
+using RequestBody = std::variant<HelloRequest, JoinRequest, SnapshotRequest, ManifestRequest, BlobRequest,
+                                 ModuleRequest, AliveRequest, AckRequest, LeaveRequest, RefreshRequest,
+                                 StatusRequest, BuildRequest, HistoryRequest, RollbackRequest>;
+using ReplyBody =
+    std::variant<HelloReply, SnapshotReply, ManifestReply, BlobReply, ModuleReply, AliveReply, RefreshReply,
+                 StatusReply, OkReply, ErrorReply, BuildReply, HistoryReply, RollbackReply>;
 
 struct Request {
   /// Chosen by the client, echoed in the reply; unique among its open requests.

@@ -91,6 +91,8 @@ std::vector<std::pair<std::string, Request>> sample_requests() {
       {"request_refresh", {11, RefreshRequest{}}},
       {"request_status", {std::uint64_t{1} << 63, StatusRequest{}}},
       {"request_build_begin", {12, BuildRequest{BuildAction::kBegin, sample_uuid(0x50), false}}},
+      {"request_history", {14, HistoryRequest{"scor", 90, 20}}},
+      {"request_rollback", {15, RollbackRequest{"scorer", 3, sample_uuid(0x60)}}},
       {"request_build_end", {13, BuildRequest{BuildAction::kEnd, sample_uuid(0x50), true}}},
   };
 }
@@ -122,7 +124,40 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
                      7,
                      {sample_module("base"), sample_module()},
                      {executor}};
+  StatusReply status_held = status;
+  status_held.holds = {{"scorer", 3, "lib/libscorer.so"}};
+  HistoryEntry committed{8,
+                         7,
+                         EpochState::kCommitted,
+                         1'764'000'000'000'000'000,
+                         1'764'000'000'004'000'000,
+                         "change",
+                         sample_announcement().changes,
+                         70,
+                         {},
+                         {{sample_executor(), 1'764'000'000'005'000'000, 1'250}},
+                         500};
+  HistoryEntry aborted{7,
+                       6,
+                       EpochState::kAborted,
+                       1'763'000'000'000'000'000,
+                       1'763'000'000'050'000'000,
+                       "rollback of scorer to version 2",
+                       {{ChangeKind::kChanged, sample_module()}},
+                       1,
+                       {{"worker-1", "scorer", "undefined symbol: fast_path"}},
+                       {},
+                       0};
+  HistoryReply history{sample_daemon(), "scorer", {committed, aborted}, true, 5};
+  RollbackReply rollback{sample_daemon(),
+                         9,
+                         "rollback of scorer to version 3",
+                         {{ChangeKind::kChanged, sample_module()}},
+                         {{"scorer", 3, "lib/libscorer.so"}, {"gone", 0, "gone.json"}}};
   return {
+      {"reply_status_held", {14, status_held}},
+      {"reply_history", {15, history}},
+      {"reply_rollback", {16, rollback}},
       {"reply_hello", {1, hello}},
       {"reply_snapshot", {2, SnapshotReply{sample_daemon(), 41, sample_manifest(), std::nullopt}}},
       {"reply_snapshot_pending",

@@ -1,0 +1,99 @@
+#include "daemon/history.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/limits.h"
+
+namespace moddev::daemon {
+namespace {
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i == limits::kCandidatesShown) return text + " and " + std::to_string(names.size() - i) + " more";
+    text += (i == 0 ? "" : ", ") + names[i];
+  }
+  return text;
+}
+
+}  // namespace
+
+Result<std::string> resolve_module_name(std::string_view part, const std::vector<std::string>& names) {
+  if (std::binary_search(names.begin(), names.end(), part)) return std::string(part);
+  std::vector<std::string> begin_with_it;
+  std::vector<std::string> contain_it;
+  for (const std::string& name : names) {
+    if (name.starts_with(part)) begin_with_it.push_back(name);
+    if (name.find(part) != std::string::npos) contain_it.push_back(name);
+  }
+  const std::vector<std::string>& fitting = begin_with_it.empty() ? contain_it : begin_with_it;
+  if (fitting.size() == 1) return fitting.front();
+  if (fitting.empty()) {
+    return Error{ErrorCode::kNotFound,
+                 "There is no module '" + std::string(part) + "' in the history." +
+                     (names.empty() ? " It is empty." : " There are " + listed(names) + "."),
+                 0};
+  }
+  return Error{ErrorCode::kConflict,
+               "'" + std::string(part) + "' can mean " + listed(fitting) + ". Give more of the name.", 0};
+}
+
+std::vector<std::string> known_modules(const Journal& journal) {
+  std::vector<std::string> names;
+  names.reserve(journal.last_versions().size());
+  for (const auto& [name, last] : journal.last_versions()) names.push_back(name);
+  return names;
+}
+
+Result<HistoryReply> history_of(const Journal& journal, const HistoryRequest& request) {
+  HistoryReply reply;
+  reply.daemon = journal.id();
+  reply.forgotten = journal.forgotten();
+  if (!request.module.empty()) {
+    auto name = resolve_module_name(request.module, known_modules(journal));
+    if (!name) return name.error();
+    reply.module = std::move(*name);
+  }
+  const std::size_t most = request.limit == 0 ? limits::kHistoryEntries
+                                              : std::min<std::size_t>(request.limit, limits::kHistoryEntries);
+  auto records = journal.history(reply.module, most + 1, request.before);
+  if (!records) return records.error();
+  if (records->size() > most) {
+    reply.more = true;
+    records->pop_back();
+  }
+  for (EpochRecord& record : *records) {
+    HistoryEntry entry;
+    entry.epoch = record.epoch;
+    entry.base = record.base;
+    entry.state = record.state;
+    entry.announced_at_ns = record.announced_at.time_since_epoch().count();
+    entry.decided_at_ns = record.decided_at.time_since_epoch().count();
+    entry.cause = std::move(record.cause);
+    entry.changes_total = record.changes.size();
+    if (record.changes.size() > limits::kHistoryChanges) record.changes.resize(limits::kHistoryChanges);
+    entry.changes = std::move(record.changes);
+    if (record.failures.size() > limits::kHistoryFailures) record.failures.resize(limits::kHistoryFailures);
+    entry.failures = std::move(record.failures);
+    auto applied = journal.applied(record.epoch, limits::kHistoryApplied);
+    auto count = journal.applied_count(record.epoch);
+    if (!applied) return applied.error();
+    if (!count) return count.error();
+    entry.applied_total = *count;
+    for (const AppliedRecord& one : *applied) {
+      entry.applied.push_back({one.executor, one.at.time_since_epoch().count(), one.elapsed_us});
+    }
+    reply.entries.push_back(std::move(entry));
+  }
+  return reply;
+}
+
+std::vector<HoldReport> report_holds(const HoldSet& holds) {
+  std::vector<HoldReport> reports;
+  for (const auto& [name, hold] : holds)
+    reports.push_back({name, hold.content ? hold.version : 0, hold.path});
+  return reports;
+}
+
+}  // namespace moddev::daemon
