@@ -64,6 +64,11 @@ struct EpochFacts {
 struct RepoFacts {
   Uuid repo;
   std::map<Epoch, EpochFacts> epochs{{0, {}}};
+  /// Whether the newest one is committed or aborted.
+  [[nodiscard]] bool decided() const {
+    const auto& [epoch, facts] = *epochs.rbegin();
+    return epoch == 0 || facts.committed || facts.aborted;
+  }
 };
 
 /// Every history of this world, newest last. The checkers share it.
@@ -74,6 +79,7 @@ class Chronicle {
   [[nodiscard]] const EpochFacts* find(const Digest& manifest) const;
   [[nodiscard]] std::size_t repos() const { return repos_.size(); }
   [[nodiscard]] RepoFacts& newest() { return repos_.back(); }
+  [[nodiscard]] const RepoFacts& newest() const { return repos_.back(); }
 
  private:
   std::vector<RepoFacts> repos_;

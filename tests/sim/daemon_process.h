@@ -70,6 +70,8 @@ class DaemonProcess {
   bool step(TimePoint now, WallTime wall);
   [[nodiscard]] std::vector<daemon::DaemonEvent> take_events() { return daemon_->take_events(); }
   [[nodiscard]] TimePoint due() const { return due_; }
+  /// Nothing is being written, looked at or held back, as far as the watcher knows.
+  [[nodiscard]] bool watcher_idle() const { return watcher_->idle(); }
   [[nodiscard]] bool has_events() const { return events_ && !late_ && events_->queued() > 0; }
 
   [[nodiscard]] const daemon::Journal& journal() const { return *journal_; }

@@ -368,6 +368,8 @@ void Simulation::stop_executor(ExecutorProcess& executor, bool says_goodbye) {
 bool Simulation::converged() const {
   if (refresh_id_ && !refreshed_) return false;
   if (!daemon_.up() || toolchain_.busy()) return false;
+  // The directory can be back at what is committed while something in between is still on its way.
+  if (!daemon_.watcher_idle() || !chronicle_.newest().decided()) return false;
   const Manifest& committed = daemon_.journal().committed();
   for (const auto& executor : executors_) {
     if (!executor->up() || !executor->session().connected()) return false;
