@@ -1,0 +1,365 @@
+// edit_to_live: from the close (or the rename) of a rebuilt module to every executor having called the new
+// code. Beside it, in the same run: what the kernel alone needs to tell a listener about the file, what
+// ZeroMQ alone needs to bring its bytes to the last of as many subscribers, and what Erlang needs for c:nl/1
+// with as many nodes. One process each; times are CLOCK_MONOTONIC, which all of them share.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "tests/bench/world/board.h"
+#include "tests/bench/world/children.h"
+#include "tests/bench/world/peers.h"
+
+namespace moddev::bench {
+namespace {
+
+constexpr std::int64_t kPatienceMs = 20'000;
+/// A developer's builds are further apart than what is left to do after a switch; so are the rounds.
+constexpr auto kPause = std::chrono::milliseconds(25);
+
+struct Options {
+  int rounds = 40;
+  std::vector<std::size_t> executors{1, 8, 32};
+  bool peers = true;
+  std::string directory = "/tmp";
+  /// In memory, as a session's XDG_RUNTIME_DIR is.
+  std::string runtime = "/dev/shm";
+  std::string watch = MODDEV_BENCH_WATCH;  // the moddev program
+};
+
+struct Size {
+  const char* name;
+  const char* library;
+};
+constexpr Size kSizes[] = {{"4 KiB", MODDEV_BENCH_MODULE_4K}, {"64 KiB", MODDEV_BENCH_MODULE_64K}};
+
+[[noreturn]] void give_up(const std::string& why) {
+  std::fprintf(stderr, "edit_to_live: %s\n", why.c_str());
+  std::exit(1);
+}
+
+// ------------------------------------------------------------------------------------------ the module files
+
+/// The bytes of a library whose answer can be chosen.
+class Module {
+ public:
+  explicit Module(const std::string& library) {
+    std::ifstream file(library, std::ios::binary);
+    bytes_.assign(std::istreambuf_iterator<char>(file), {});
+    constexpr std::uint64_t kMarker = 0x6D6F646465765F61;
+    const std::string marker(reinterpret_cast<const char*>(&kMarker), sizeof kMarker);
+    at_ = bytes_.find(marker);
+    if (at_ == std::string::npos || bytes_.find(marker, at_ + 1) != std::string::npos)
+      give_up(library + " does not hold the answer exactly once");
+  }
+  const std::string& with_answer(std::int64_t answer) {
+    std::memcpy(bytes_.data() + at_, &answer, sizeof answer);
+    return bytes_;
+  }
+
+ private:
+  std::string bytes_;
+  std::size_t at_;
+};
+
+/// Writes all but the last step. Returns the descriptor.
+int write_open(const std::string& path, const std::string& bytes) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+  if (file < 0 || ::write(file, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
+    give_up("cannot write " + path);
+  return file;
+}
+
+enum class Style : std::uint8_t { kRename, kClose };
+
+/// Puts the file there like lld and mold (rename) or ld and cp (close); returns the moment before the last
+/// step.
+std::int64_t put(const std::string& directory, const std::string& name, const std::string& bytes,
+                 Style style) {
+  const std::string path = directory + "/" + name;
+  if (style == Style::kClose) {
+    ::unlink(path.c_str());
+    const int file = write_open(path, bytes);
+    const std::int64_t begin = monotonic_ns();
+    ::close(file);
+    return begin;
+  }
+  const std::string temporary = directory + "/../" + name + ".new";
+  ::close(write_open(temporary, bytes));
+  const std::int64_t begin = monotonic_ns();
+  if (::rename(temporary.c_str(), path.c_str()) != 0) give_up("cannot rename " + temporary);
+  return begin;
+}
+
+// ---------------------------------------------------------------------------------------------- the figures
+
+struct Figures {
+  std::vector<double> last_ms;  // until the last executor
+  std::vector<double> skew_ms;  // from the first to the last
+
+  static double at(std::vector<double> values, double part) {
+    if (values.empty()) return 0;
+    std::sort(values.begin(), values.end());
+    return values[static_cast<std::size_t>(part * static_cast<double>(values.size() - 1) + 0.5)];
+  }
+  [[nodiscard]] double p50() const { return at(last_ms, 0.5); }
+  [[nodiscard]] double p99() const { return at(last_ms, 0.99); }
+  [[nodiscard]] double max() const { return at(last_ms, 1); }
+};
+
+/// `act` does what is measured for a round of this number, and returns when it began.
+Figures measure(Board& board, std::size_t processes, int rounds, std::int64_t& number,
+                const std::function<std::int64_t(std::int64_t)>& act) {
+  Figures figures;
+  for (int i = 0; i < rounds; ++i) {
+    std::this_thread::sleep_for(kPause);
+    board.begin(++number, static_cast<std::uint32_t>(processes));
+    const std::int64_t begin = act(number);
+    if (!board.wait(kPatienceMs)) {
+      give_up("only " + std::to_string(board.arrived) + " of " + std::to_string(processes) +
+              " processes answered in round " + std::to_string(number));
+    }
+    figures.last_ms.push_back(static_cast<double>(board.last_ns() - begin) / 1e6);
+    figures.skew_ms.push_back(static_cast<double>(board.last_ns() - board.first_ns()) / 1e6);
+  }
+  return figures;
+}
+
+// ------------------------------------------------------------------------------------------------- the runs
+
+class Bench {
+ public:
+  Bench(Options options, std::string self)
+      : options_(std::move(options)),
+        self_(std::move(self)),
+        work_(options_.directory),
+        runtime_(options_.runtime) {
+    for (const char* directory : {"/build", "/state", "/cache", "/raw"})
+      ::mkdir((work_.path() + directory).c_str(), 0700);
+    ::setenv("XDG_RUNTIME_DIR", runtime_.path().c_str(), 1);
+    ::setenv("XDG_STATE_HOME", (work_.path() + "/state").c_str(), 1);
+    ::setenv("XDG_CACHE_HOME", (work_.path() + "/cache").c_str(), 1);
+    ::unsetenv("MODDEV_ENDPOINT");
+    board_ = Board::open(board_path());
+    if (board_ == nullptr) give_up("cannot map " + board_path());
+    std::printf("%s\n", describe_machine(work_.path()).c_str());
+    std::printf("%d rounds each, %lld ms apart; milliseconds\n", options_.rounds,
+                static_cast<long long>(kPause.count()));
+  }
+
+  void run() {
+    print_head();
+    for (const std::size_t count : options_.executors) run(count);
+  }
+
+ private:
+  [[nodiscard]] std::string board_path() const { return runtime_.path() + "/board"; }
+
+  void run(std::size_t count) {
+    struct Row {
+      const Size* size;
+      Style style;
+      Figures ours;
+    };
+    std::vector<Row> rows;
+    {
+      std::vector<Child> children;
+      start_fleet(count, children);
+      for (const Size& size : kSizes) {
+        Module module(size.library);
+        for (const Style style : {Style::kRename, Style::kClose}) {
+          rows.push_back(
+              {&size, style, measure(*board_, count, options_.rounds, number_, [&](std::int64_t n) {
+                 return put(work_.path() + "/build", "libbench.so", module.with_answer(n), style);
+               })});
+        }
+      }
+    }
+    for (const Row& row : rows) {
+      const Figures inotify = options_.peers ? raw_inotify(*row.size, row.style) : Figures{};
+      const Figures pub = options_.peers ? raw_pub(*row.size, count) : Figures{};
+      const std::string erlang =
+          options_.peers && row.style == Style::kRename ? erlang_for(*row.size, count) : last_erlang_;
+      print_row(count, row.size->name, row.style, row.ours, inotify, pub, erlang);
+      last_erlang_ = erlang;
+    }
+  }
+
+  void start_fleet(std::size_t count, std::vector<Child>& children) {
+    board_->begin(++number_, static_cast<std::uint32_t>(count));
+    Module module(kSizes[0].library);
+    put(work_.path() + "/build", "libbench.so", module.with_answer(number_), Style::kRename);
+    children.emplace_back(std::vector<std::string>{options_.watch, "watch", work_.path() + "/build"}, true);
+    for (std::size_t i = 0; i < count; ++i) {
+      children.emplace_back(std::vector<std::string>{MODDEV_BENCH_EXECUTOR, board_path(), std::to_string(i)});
+    }
+    if (!board_->wait(kPatienceMs)) give_up("the executors do not get ready");
+    // Joining has a tail: acks, and what the terminal is told.
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
+
+  Figures raw_inotify(const Size& size, Style style) {
+    Module module(size.library);
+    board_->begin(++number_, 1);
+    const Child listener({self_, "--inotify", board_path(), "0", work_.path() + "/raw"});
+    if (!board_->wait(kPatienceMs)) give_up("the listener does not get ready");
+    return measure(*board_, 1, options_.rounds, number_, [&](std::int64_t n) {
+      return put(work_.path() + "/raw", "libbench.so", module.with_answer(n), style);
+    });
+  }
+
+  Figures raw_pub(const Size& size, std::size_t count) {
+    Module module(size.library);
+    const std::string endpoint = "ipc://" + runtime_.path() + "/pub";
+    std::vector<Child> children;
+    RawPublisher publisher(endpoint);
+    for (std::size_t i = 0; i < count; ++i)
+      children.emplace_back(
+          std::vector<std::string>{self_, "--sub", board_path(), std::to_string(i), endpoint});
+    board_->begin(++number_, static_cast<std::uint32_t>(count));
+    for (int i = 0; i < 1000; ++i) {
+      publisher.send(number_, {});
+      if (board_->wait(20)) break;
+    }
+    return measure(*board_, count, options_.rounds, number_, [&](std::int64_t n) {
+      const std::string& bytes = module.with_answer(n);
+      const std::int64_t begin = monotonic_ns();
+      publisher.send(n, bytes);
+      return begin;
+    });
+  }
+
+  std::string erlang_for(const Size& size, std::size_t count) {
+    if (output_of("command -v erl && command -v erlc").empty()) return "not installed";
+    struct stat file {};
+    ::stat(size.library, &file);
+    const std::string text =
+        output_of(std::string("sh ") + MODDEV_BENCH_SOURCE "/erlang_nl.sh " + std::to_string(count) + " " +
+                  std::to_string(options_.rounds) + " " + std::to_string(file.st_size));
+    return text.empty() ? "failed" : text;
+  }
+
+  static void print_head() {
+    std::printf("%5s %-7s %-7s | %8s %8s %8s %8s | %8s %8s | %8s %8s %8s | %s\n", "exec.", "module", "by",
+                "p50", "p99", "max", "skew", "inotify", "PUB", "nl p50", "nl p99", "nl max",
+                "ratios: to inotify+PUB, to nl");
+  }
+
+  static void print_row(std::size_t count, const char* size, Style style, const Figures& ours,
+                        const Figures& inotify, const Figures& pub, const std::string& erlang) {
+    std::printf("%5zu %-7s %-7s | %8.3f %8.3f %8.3f %8.3f |", count, size,
+                style == Style::kRename ? "rename" : "close", ours.p50(), ours.p99(), ours.max(),
+                Figures::at(ours.skew_ms, 0.5));
+    std::printf(" %8.3f %8.3f |", inotify.p50(), pub.p50());
+    double nl[3] = {};
+    const bool have = std::sscanf(erlang.c_str(), "%lf %lf %lf", &nl[0], &nl[1], &nl[2]) == 3;
+    if (have)
+      std::printf(" %8.3f %8.3f %8.3f |", nl[0] / 1e3, nl[1] / 1e3, nl[2] / 1e3);
+    else
+      std::printf(" %-26s |", erlang.empty() ? "not asked" : ("Erlang " + erlang).c_str());
+    const double floor = inotify.p50() + pub.p50();
+    if (floor > 0) std::printf(" %6.2f", ours.p50() / floor);
+    if (have) std::printf(" %6.2f", ours.p50() / (nl[0] / 1e3));
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+
+  Options options_;
+  std::string self_;
+  WorkDirectory work_;
+  WorkDirectory runtime_;
+  Board* board_ = nullptr;
+  std::int64_t number_ = 0;
+  std::string last_erlang_;
+};
+
+// --------------------------------------------------------------------------------------------- command line
+
+int usage() {
+  std::fputs(
+      "usage: world_edit_to_live_bench [--rounds N] [--executors N,N...] [--no-peers] [--watch PROGRAM]\n"
+      "                                [--directory DIR] [--runtime DIR]\n"
+      "PROGRAM is the moddev program to run as `PROGRAM watch DIR`. Modules, history and cache are below\n"
+      "--directory [/tmp], sockets and images below --runtime [/dev/shm].\n",
+      stderr);
+  return 2;
+}
+
+std::optional<std::size_t> number_in(std::string_view text) {
+  std::size_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::optional<Options> parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--no-peers") {
+      options.peers = false;
+      continue;
+    }
+    if (i + 1 == argc) return std::nullopt;
+    std::string_view value = argv[++i];
+    if (argument == "--watch") {
+      options.watch = value;
+    } else if (argument == "--directory") {
+      options.directory = value;
+    } else if (argument == "--runtime") {
+      options.runtime = value;
+    } else if (argument == "--rounds") {
+      const auto rounds = number_in(value);
+      if (!rounds || *rounds == 0) return std::nullopt;
+      options.rounds = static_cast<int>(*rounds);
+    } else if (argument == "--executors") {
+      options.executors.clear();
+      while (!value.empty()) {
+        const std::size_t comma = std::min(value.find(','), value.size());
+        const auto count = number_in(value.substr(0, comma));
+        if (!count || *count == 0 || *count > kSlots) return std::nullopt;
+        options.executors.push_back(*count);
+        value.remove_prefix(std::min(comma + 1, value.size()));
+      }
+    } else {
+      return std::nullopt;
+    }
+  }
+  return options;
+}
+
+int be_a_peer(const std::string& role, const std::string& board_path, const std::string& slot,
+              const std::string& where) {
+  Board* board = Board::open(board_path);
+  const auto place = number_in(slot);
+  if (board == nullptr || !place || *place >= kSlots) return 1;
+  return role == "--inotify" ? listen_to_inotify(where, *board, *place)
+                             : listen_to_pub(where, *board, *place);
+}
+
+}  // namespace
+}  // namespace moddev::bench
+
+int main(int argc, char** argv) {
+  using namespace moddev::bench;
+  if (argc == 5 && (std::string_view(argv[1]) == "--inotify" || std::string_view(argv[1]) == "--sub"))
+    return be_a_peer(argv[1], argv[2], argv[3], argv[4]);
+  auto options = parse(argc, argv);
+  if (!options) return usage();
+  Bench(std::move(*options), "/proc/self/exe").run();
+}
