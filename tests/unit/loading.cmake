@@ -27,7 +27,7 @@ moddev_add_test(loading_loader_test
     unit/loading/loader_test.cc
     unit/loading/traps_test.cc
   LIBRARIES moddev_support_loading
-  LABELS unit asan tsan)
+  LABELS unit asan)
 
 moddev_add_test(loading_stress_test
   SOURCES

@@ -89,6 +89,11 @@ bool Executor::drain() {
   return former_ == 0;
 }
 
+void Executor::empty_cache() {
+  const auto digests = cache_.list();
+  for (const Digest& digest : *digests) (void)cache_.remove(digest);
+}
+
 long Executor::call(const std::string& module, const std::string& symbol) {
   const Pin held = pin();
   const auto function = held.function<long()>(module, symbol);

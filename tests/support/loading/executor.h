@@ -69,6 +69,7 @@ class Executor {
   [[nodiscard]] ViewStore& views() { return *views_; }
   [[nodiscard]] Loader& loader() { return *loader_; }
   [[nodiscard]] MemoryBlobStore& cache() { return cache_; }
+  void empty_cache();
 
   /// Calls `extern "C" long symbol(void)` of the newest epoch.
   long call(const std::string& module, const std::string& symbol = "answer");
