@@ -50,7 +50,9 @@ Bytes encode_remembered(const Uuid& repo, const Manifest& manifest) {
   const Bytes encoded = encode_manifest(manifest);
   const auto magic = as_bytes(kMagic);
   const auto id = std::as_bytes(std::span(repo.bytes));
-  Bytes bytes(magic.begin(), magic.end());
+  Bytes bytes;
+  bytes.reserve(magic.size() + id.size() + encoded.size() + sizeof(Digest));
+  bytes.insert(bytes.end(), magic.begin(), magic.end());
   bytes.insert(bytes.end(), id.begin(), id.end());
   bytes.insert(bytes.end(), encoded.begin(), encoded.end());
   const Digest digest = digest_of(bytes);
