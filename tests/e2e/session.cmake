@@ -1,0 +1,22 @@
+# What the headers promise, on the real daemon: the example at the top of client.h is taken out of it, compiled as a
+# user would, and run.
+if(TARGET moddev)
+  set(session_header ${PROJECT_SOURCE_DIR}/client/include/moddev/client.h)
+  set(session_sed ${CMAKE_CURRENT_SOURCE_DIR}/e2e/session/example.sed)
+  set(session_example ${CMAKE_CURRENT_BINARY_DIR}/session_header_example.cc)
+  add_custom_command(OUTPUT ${session_example}
+    COMMAND sed -n -f ${session_sed} ${session_header} > ${session_example}
+    DEPENDS ${session_header} ${session_sed})
+  add_executable(session_header_example ${session_example})
+  target_link_libraries(session_header_example PRIVATE moddev_client)
+
+  moddev_add_test(session_e2e_test
+    SOURCES
+      e2e/session/example_test.cc
+    LIBRARIES moddev_support_session
+    LABELS e2e)
+  add_dependencies(session_e2e_test moddev session_header_example)
+  target_compile_definitions(session_e2e_test PRIVATE
+    MODDEV_PROGRAM="$<TARGET_FILE:moddev>"
+    MODDEV_HEADER_EXAMPLE="$<TARGET_FILE:session_header_example>")
+endif()
