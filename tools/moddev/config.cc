@@ -13,6 +13,7 @@ namespace moddev::tools {
 namespace {
 
 constexpr std::int64_t kLongestDebounceMs = 60'000;
+constexpr double kLongestTimeoutSeconds = 86'400;
 
 /// Reads the values of one file; the first thing that is wrong ends it.
 class Parser {
@@ -39,10 +40,70 @@ class Parser {
     if (name == "follow_outside") return truth(name, node, configuration_.follow_outside);
     if (name == "backend") return text(name, node, configuration_.backend);
     if (name == "dependencies") return dependencies(node);
+    if (name == "supervise") return supervise(node);
+    return unknown(key, name, configuration_keys());
+  }
+
+  Status unknown(const toml::key& key, const std::string& name,
+                 const std::vector<std::string>& known_keys) const {
     std::string all;
-    for (const std::string& known : configuration_keys()) all += (all.empty() ? "" : ", ") + known;
-    return wrong(key.source(), "unknown key '" + std::string(key.str()) + "'" +
-                                   did_you_mean(name, configuration_keys()) + " Known keys: " + all + ".");
+    for (const std::string& known : known_keys) all += (all.empty() ? "" : ", ") + known;
+    const std::string near = did_you_mean(name, known_keys);
+    return wrong(key.source(), "unknown key '" + std::string(key.str()) + "'" + (near.empty() ? "." : near) +
+                                   " Known keys: " + all + ".");
+  }
+
+  Status supervise(const toml::node& node) {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) {
+      return wrong(node.source(),
+                   "`supervise` must be a table: [supervise], then cycle = [\"...\"] and the like.");
+    }
+    for (const auto& [key, value] : *table) MODDEV_TRY(take_supervise(key, value));
+    return {};
+  }
+
+  Status take_supervise(const toml::key& key, const toml::node& node) {
+    std::string name(key.str());
+    std::replace(name.begin(), name.end(), '-', '_');
+    SuperviseConfiguration& said = configuration_.supervise;
+    if (name == "workers") return number(name, node, said.workers);
+    if (name == "listen") return texts(name, node, said.listen);
+    if (name == "ready_tcp") return text_or_port(name, node, said.ready_tcp);
+    if (name == "ready_command") return text(name, node, said.ready_command);
+    if (name == "ready_timeout") return seconds(name, node, said.ready_timeout);
+    if (name == "drain_timeout") return seconds(name, node, said.drain_timeout);
+    if (name == "cycle") return texts(name, node, said.cycle);
+    if (name == "reload") return texts(name, node, said.reload);
+    return unknown(key, name, supervise_keys());
+  }
+
+  Status number(const std::string& name, const toml::node& node, std::optional<std::uint64_t>& target) const {
+    const auto value = node.value_exact<std::int64_t>();
+    if (!value || *value < 1) return wrong(node.source(), "`" + name + "` must be a number from 1.");
+    target = static_cast<std::uint64_t>(*value);
+    return {};
+  }
+
+  Status text_or_port(const std::string& name, const toml::node& node,
+                      std::optional<std::string>& target) const {
+    if (const auto port = node.value_exact<std::int64_t>()) {
+      target = std::to_string(*port);
+      return {};
+    }
+    return text(name, node, target);
+  }
+
+  /// Whole or broken: 30, 0.5.
+  Status seconds(const std::string& name, const toml::node& node,
+                 std::optional<std::chrono::milliseconds>& target) const {
+    const auto value = node.is_number() ? node.value<double>() : std::nullopt;
+    if (!value || !(*value > 0) || *value > kLongestTimeoutSeconds) {
+      return wrong(node.source(), "`" + name + "` must be a number of seconds above 0, up to " +
+                                      std::to_string(static_cast<int>(kLongestTimeoutSeconds)) + ".");
+    }
+    target = std::chrono::milliseconds(static_cast<std::int64_t>(*value * 1000));
+    return {};
   }
 
   Status text(const std::string& name, const toml::node& node, std::optional<std::string>& target) const {
@@ -114,7 +175,13 @@ class Parser {
 
 const std::vector<std::string>& configuration_keys() {
   static const std::vector<std::string> keys = {"backend",  "bind",           "debounce", "dependencies",
-                                                "endpoint", "follow_outside", "ignore"};
+                                                "endpoint", "follow_outside", "ignore",   "supervise"};
+  return keys;
+}
+
+const std::vector<std::string>& supervise_keys() {
+  static const std::vector<std::string> keys = {"cycle",         "drain_timeout", "listen", "ready_command",
+                                                "ready_timeout", "ready_tcp",     "reload", "workers"};
   return keys;
 }
 
@@ -143,6 +210,22 @@ Configuration merge(const Configuration& file, const Configuration& flags) {
   if (!result.follow_outside) result.follow_outside = file.follow_outside;
   if (!result.backend) result.backend = file.backend;
   for (const auto& [module, needed] : file.dependencies) result.dependencies.try_emplace(module, needed);
+  result.supervise = merge(file.supervise, flags.supervise);
+  return result;
+}
+
+SuperviseConfiguration merge(const SuperviseConfiguration& file, const SuperviseConfiguration& flags) {
+  SuperviseConfiguration result = flags;
+  if (!result.workers) result.workers = file.workers;
+  if (!result.listen) result.listen = file.listen;
+  if (!result.ready_tcp && !result.ready_command) {
+    result.ready_tcp = file.ready_tcp;
+    result.ready_command = file.ready_command;
+  }
+  if (!result.ready_timeout) result.ready_timeout = file.ready_timeout;
+  if (!result.drain_timeout) result.drain_timeout = file.drain_timeout;
+  if (!result.cycle) result.cycle = file.cycle;
+  if (!result.reload) result.reload = file.reload;
   return result;
 }
 

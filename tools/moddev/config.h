@@ -1,5 +1,6 @@
-// moddev.toml: what `moddev watch` can be told. Every key has a flag of the same name, and the flag wins. An
-// unknown key or a wrong type is an error that names the file, the line and what would be right.
+// moddev.toml: what `moddev watch` and `moddev supervise` can be told. Every key has a flag of the same name,
+// and the flag wins. An unknown key or a wrong type is an error that names the file, the line and what would
+// be right.
 #pragma once
 
 #include <chrono>
@@ -14,6 +15,18 @@
 
 namespace moddev::tools {
 
+/// The table [supervise]: what `moddev supervise` can be told.
+struct SuperviseConfiguration {
+  std::optional<std::uint64_t> workers;
+  std::optional<std::vector<std::string>> listen;
+  std::optional<std::string> ready_tcp;
+  std::optional<std::string> ready_command;
+  std::optional<std::chrono::milliseconds> ready_timeout;
+  std::optional<std::chrono::milliseconds> drain_timeout;
+  std::optional<std::vector<std::string>> cycle;
+  std::optional<std::vector<std::string>> reload;
+};
+
 /// What was said, by a file or by flags. Absent means: not said.
 struct Configuration {
   std::optional<std::string> endpoint;
@@ -23,10 +36,13 @@ struct Configuration {
   std::optional<bool> follow_outside;
   std::optional<std::string> backend;
   std::map<std::string, std::vector<std::string>> dependencies;
+  SuperviseConfiguration supervise;
 };
 
 /// The keys, for suggestions and for the documentation's test.
 [[nodiscard]] const std::vector<std::string>& configuration_keys();
+/// Those of the table [supervise].
+[[nodiscard]] const std::vector<std::string>& supervise_keys();
 
 /// `file` is for messages. Errors: kInvalidArgument.
 [[nodiscard]] Result<Configuration> parse_configuration(std::string_view text, const std::string& file);
@@ -34,6 +50,8 @@ struct Configuration {
 
 /// `flags` where it says something, else `file`. Dependencies are those of both.
 [[nodiscard]] Configuration merge(const Configuration& file, const Configuration& flags);
+[[nodiscard]] SuperviseConfiguration merge(const SuperviseConfiguration& file,
+                                           const SuperviseConfiguration& flags);
 
 /// "MODULE=NEEDED[,NEEDED...]". Errors: kInvalidArgument.
 [[nodiscard]] Status add_dependency(std::string_view text, Configuration& configuration);

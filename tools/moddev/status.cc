@@ -30,10 +30,24 @@ struct StatusFlags {
   bool watch = false;
 };
 
-std::string rendered(const StatusReply& status, bool json) {
-  if (json) return json_of(status) + "\n";
+struct Look {
+  StatusReply status;
+  bool pending = false;
+};
+
+Result<Look> look(client::Requester& daemon) {
+  // The pending epoch first: if it is decided in between, the status tells, and nothing looks refused.
+  const auto snapshot = daemon.ask_for<SnapshotReply>(SnapshotRequest{}, kAnswerPatience);
+  if (!snapshot) return snapshot.error();
+  auto status = daemon.ask_for<StatusReply>(StatusRequest{}, kAnswerPatience);
+  if (!status) return status.error();
+  return Look{std::move(*status), snapshot->pending.has_value()};
+}
+
+std::string rendered(const Look& look, bool json) {
+  if (json) return json_of(look.status) + "\n";
   SystemClock clock;
-  return status_text(status, Palette::for_descriptor(STDOUT_FILENO), clock.wall_now());
+  return status_text(look.status, look.pending, Palette::for_descriptor(STDOUT_FILENO), clock.wall_now());
 }
 
 /// What makes a status another one: ages grow all the time.
@@ -56,12 +70,12 @@ int keep_showing(const StatusFlags& flags, std::unique_ptr<client::Requester> da
     std::string text;
     std::string essence;
     if (daemon) {
-      if (const auto status = daemon->ask_for<StatusReply>(StatusRequest{}, kAnswerPatience)) {
-        text = rendered(*status, flags.json);
-        essence = in_place ? text : essence_of(*status);
+      if (const auto now = look(*daemon)) {
+        text = rendered(*now, flags.json);
+        essence = in_place ? text : essence_of(now->status);
       } else {
         daemon.reset();
-        essence = status.error().message;
+        essence = now.error().message;
         if (in_place) text = printable(essence) + " Waiting for it, Ctrl-C ends.\n";
         if (!in_place && essence != shown) mention(essence);
       }
@@ -84,9 +98,9 @@ int run_status(const StatusFlags& flags) {
   auto daemon = reach_daemon(flags.endpoint);
   if (!daemon) return failed(daemon.error());
   if (flags.watch) return keep_showing(flags, std::move(*daemon), *interrupt);
-  const auto status = (*daemon)->ask_for<StatusReply>(StatusRequest{}, kAnswerPatience);
-  if (!status) return failed(explained(status.error(), ""));
-  write_all(STDOUT_FILENO, rendered(*status, flags.json));
+  const auto now = look(**daemon);
+  if (!now) return failed(explained(now.error(), ""));
+  write_all(STDOUT_FILENO, rendered(*now, flags.json));
   return kDone;
 }
 

@@ -30,7 +30,7 @@ bool is_there(const ExecutorStatus& executor) {
   return executor.state != ExecutorState::kGone && executor.state != ExecutorState::kFenced;
 }
 
-std::string headline(const StatusReply& status, const Palette& palette) {
+std::string headline(const StatusReply& status, bool pending, const Palette& palette) {
   std::string text = palette.paint(Colour::kStrong, epoch_text(status.committed_epoch) + " live");
   if (status.committed_epoch == 0) text = palette.paint(Colour::kStrong, "nothing published yet");
   const auto there = std::count_if(status.executors.begin(), status.executors.end(), is_there);
@@ -47,8 +47,8 @@ std::string headline(const StatusReply& status, const Palette& palette) {
                                                counted(static_cast<std::uint64_t>(there), "executor"));
   }
   if (status.epoch > status.committed_epoch) {
-    text +=
-        palette.paint(Colour::kNotice, ", epoch " + std::to_string(status.epoch) + " refused or under way");
+    text += palette.paint(Colour::kNotice, ", epoch " + std::to_string(status.epoch) +
+                                               (pending ? " is being prepared" : " was refused"));
   }
   return text + "\n";
 }
@@ -101,8 +101,8 @@ std::string executor_lines(const StatusReply& status, const Palette& palette) {
 
 }  // namespace
 
-std::string status_text(const StatusReply& status, const Palette& palette, WallTime now) {
-  return headline(status, palette) +
+std::string status_text(const StatusReply& status, bool pending, const Palette& palette, WallTime now) {
+  return headline(status, pending, palette) +
          palette.paint(Colour::kDim, printable(status.directory) + "  " + printable(status.backend) + "  " +
                                          printable(status.endpoint) + "  pid " + std::to_string(status.pid)) +
          "\n" + module_lines(status, palette, now) + executor_lines(status, palette);

@@ -10,7 +10,9 @@
 
 namespace moddev::tools {
 
-/// Several lines, each with its line break.
-[[nodiscard]] std::string status_text(const StatusReply& status, const Palette& palette, WallTime now);
+/// Several lines, each with its line break. `pending`: an epoch is being prepared at this moment; without it
+/// a head above the committed epoch was refused.
+[[nodiscard]] std::string status_text(const StatusReply& status, bool pending, const Palette& palette,
+                                      WallTime now);
 
 }  // namespace moddev::tools

@@ -1,0 +1,18 @@
+find_package(CLI11 REQUIRED)
+find_package(nlohmann_json REQUIRED)
+moddev_add_test(tools_unit_test
+  SOURCES
+    unit/tools/config_test.cc
+    unit/tools/json_test.cc
+    unit/tools/name_match_test.cc
+    unit/tools/places_test.cc
+    unit/tools/printer_test.cc
+    unit/tools/requester_test.cc
+    unit/tools/status_view_test.cc
+    unit/tools/story_test.cc
+    unit/tools/suggest_test.cc
+    unit/tools/terminal_test.cc
+    unit/tools/usage_test.cc
+    unit/tools/wait_goal_test.cc
+  LIBRARIES moddev_program moddev_support_session CLI11::CLI11
+  LABELS unit asan)

@@ -1,0 +1,123 @@
+#include "tools/moddev/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace moddev::tools {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::string refusal(std::string_view text) {
+  const auto result = parse_configuration(text, "/p/moddev.toml");
+  EXPECT_FALSE(result.ok()) << text;
+  if (result) return "";
+  EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument);
+  return result.error().message;
+}
+
+TEST(Configuration, TakesEveryKey) {
+  const auto read = parse_configuration(R"(
+    endpoint = "ipc:///run/a.sock"
+    bind = ["ipc:///run/a.sock", "tcp://127.0.0.1:5555"]
+    debounce = 20
+    ignore = ["*.tmp.so", "/old/"]
+    follow_outside = true
+    backend = "polling"
+    [dependencies]
+    scorer = ["base", "util"]
+    "pkg.mod" = ["scorer"]
+  )",
+                                        "moddev.toml");
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_EQ(read->endpoint, "ipc:///run/a.sock");
+  EXPECT_THAT(*read->bind, ElementsAre("ipc:///run/a.sock", "tcp://127.0.0.1:5555"));
+  EXPECT_EQ(read->debounce, std::chrono::milliseconds(20));
+  EXPECT_THAT(*read->ignore, ElementsAre("*.tmp.so", "/old/"));
+  EXPECT_EQ(read->follow_outside, true);
+  EXPECT_EQ(read->backend, "polling");
+  EXPECT_THAT(read->dependencies.at("scorer"), ElementsAre("base", "util"));
+  EXPECT_THAT(read->dependencies.at("pkg.mod"), ElementsAre("scorer"));
+}
+
+TEST(Configuration, AnEmptyFileSaysNothing) {
+  const auto read = parse_configuration("# nothing\n", "moddev.toml");
+  ASSERT_TRUE(read.ok());
+  EXPECT_FALSE(read->endpoint || read->bind || read->debounce || read->ignore || read->follow_outside ||
+               read->backend);
+  EXPECT_TRUE(read->dependencies.empty());
+}
+
+TEST(Configuration, OneTextIsAListOfOne) {
+  const auto read = parse_configuration("bind = \"ipc:///a\"", "moddev.toml");
+  ASSERT_TRUE(read.ok());
+  EXPECT_THAT(*read->bind, ElementsAre("ipc:///a"));
+}
+
+TEST(Configuration, KeysMayBeWrittenLikeTheirFlags) {
+  const auto read = parse_configuration("follow-outside = true", "moddev.toml");
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(read->follow_outside, true);
+}
+
+TEST(Configuration, AnUnknownKeyIsAnErrorWithLineAndNearestName) {
+  EXPECT_THAT(
+      refusal("endpoint = \"ipc:///a\"\ndebouce = 3\n"),
+      AllOf(HasSubstr("/p/moddev.toml:2: "), HasSubstr("'debouce'"), HasSubstr("did you mean 'debounce'?")));
+  EXPECT_THAT(refusal("colour = 1"),
+              AllOf(HasSubstr("/p/moddev.toml:1: unknown key 'colour'. Known keys: backend, bind")));
+}
+
+TEST(Configuration, AWrongTypeIsAnErrorWithItsLine) {
+  EXPECT_THAT(refusal("\n\ndebounce = \"20\""), AllOf(HasSubstr(":3: "), HasSubstr("milliseconds")));
+  EXPECT_THAT(refusal("debounce = -1"), HasSubstr("from 0 to 60000"));
+  EXPECT_THAT(refusal("debounce = 60001"), HasSubstr("from 0 to 60000"));
+  EXPECT_THAT(refusal("endpoint = 5"), HasSubstr("`endpoint` must be a text"));
+  EXPECT_THAT(refusal("bind = [1]"), HasSubstr("`bind` must be a list of texts"));
+  EXPECT_THAT(refusal("ignore = 1"), HasSubstr("`ignore` must be a list of texts"));
+  EXPECT_THAT(refusal("follow_outside = \"yes\""), HasSubstr("true or false"));
+  EXPECT_THAT(refusal("dependencies = 1"), HasSubstr("[dependencies]"));
+  EXPECT_THAT(refusal("[dependencies]\nscorer = \"base\""),
+              AllOf(HasSubstr(":2: "), HasSubstr("dependencies.scorer")));
+  EXPECT_THAT(refusal("[dependencies]\n\"../x\" = [\"base\"]"), HasSubstr(":2: "));
+}
+
+TEST(Configuration, WhatIsNoTomlIsAnErrorWithItsLine) {
+  EXPECT_THAT(refusal("endpoint = \"ipc:///a\"\ndebounce ="),
+              AllOf(HasSubstr(":2: "), HasSubstr("not a TOML file")));
+}
+
+TEST(Configuration, AMissingFileIsAnError) {
+  EXPECT_EQ(read_configuration("/nowhere/moddev.toml").error().code, ErrorCode::kIo);
+}
+
+TEST(Merge, FlagsWin) {
+  Configuration file;
+  file.debounce = std::chrono::milliseconds(5);
+  file.backend = "polling";
+  file.dependencies["a"] = {"b"};
+  file.dependencies["c"] = {"d"};
+  Configuration flags;
+  flags.debounce = std::chrono::milliseconds(0);
+  flags.dependencies["a"] = {"x"};
+  const Configuration both = merge(file, flags);
+  EXPECT_EQ(both.debounce, std::chrono::milliseconds(0));
+  EXPECT_EQ(both.backend, "polling");
+  EXPECT_THAT(both.dependencies.at("a"), ElementsAre("x"));
+  EXPECT_THAT(both.dependencies.at("c"), ElementsAre("d"));
+}
+
+TEST(DependencyFlag, NamesAModuleAndWhatItNeeds) {
+  Configuration said;
+  ASSERT_TRUE(add_dependency("scorer=base,util", said).ok());
+  ASSERT_TRUE(add_dependency("scorer=more", said).ok());
+  EXPECT_THAT(said.dependencies.at("scorer"), ElementsAre("base", "util", "more"));
+  for (const char* wrong : {"scorer", "=base", "scorer=", "scorer=base,", "../x=base"}) {
+    EXPECT_FALSE(add_dependency(wrong, said).ok()) << wrong;
+  }
+}
+
+}  // namespace
+}  // namespace moddev::tools

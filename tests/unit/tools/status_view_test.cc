@@ -1,0 +1,108 @@
+#include "tools/moddev/status_view.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace moddev::tools {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+const WallTime kNow{std::chrono::seconds(1'000'000)};
+
+ExecutorStatus executor(const std::string& name, ExecutorState state, Epoch epoch) {
+  ExecutorStatus status;
+  status.identity = {{}, name, "vm", 40};
+  status.state = state;
+  status.epoch = epoch;
+  return status;
+}
+
+StatusReply sample() {
+  StatusReply status;
+  status.endpoint = "ipc:///a";
+  status.pid = 42;
+  status.directory = "/b";
+  status.backend = "inotify";
+  status.epoch = 7;
+  status.committed_epoch = 7;
+  ModuleEntry base;
+  base.name = "base";
+  base.kind = ModuleKind::kNative;
+  base.version = 12;
+  base.size = 16'400;
+  base.changed_at_ns = (kNow - std::chrono::seconds(42)).time_since_epoch().count();
+  ModuleEntry mod = base;
+  mod.name = "pkg.mod";
+  mod.kind = ModuleKind::kPython;
+  mod.version = 3;
+  mod.size = 812;
+  mod.depends_on = {"base"};
+  status.modules = {base, mod};
+  status.executors = {executor("worker-1", ExecutorState::kLive, 7), executor("w2", ExecutorState::kLive, 7)};
+  return status;
+}
+
+std::string text_of(const StatusReply& status, bool pending = false) {
+  return status_text(status, pending, Palette(false), kNow);
+}
+
+TEST(StatusText, IsAlignedAndShort) {
+  EXPECT_EQ(text_of(sample()),
+            "epoch 7 live in all 2 executors\n"
+            "/b  inotify  ipc:///a  pid 42\n"
+            "\n"
+            "modules\n"
+            "  base     12  native  16.4 KB  42 s ago\n"
+            "  pkg.mod  3   python  812 B    42 s ago  needs base\n"
+            "\n"
+            "executors\n"
+            "  worker-1  live  epoch 7  pid 40 on vm\n"
+            "  w2        live  epoch 7  pid 40 on vm\n");
+}
+
+TEST(StatusText, ShowsSkewAtAGlance) {
+  StatusReply status = sample();
+  status.executors.push_back(executor("slow", ExecutorState::kPreparing, 5));
+  ExecutorStatus fenced = executor("cut-off", ExecutorState::kFenced, 6);
+  fenced.detail = "silent for 3 s";
+  status.executors.push_back(fenced);
+  ExecutorStatus broken = executor("broken", ExecutorState::kFailed, 6);
+  broken.detail = "scorer: undefined symbol";
+  broken.pins = {{4, 200'000, 1}, {6, 100, 2}};
+  broken.retired_bytes = 2'900'000;
+  status.executors.push_back(broken);
+  const std::string text = text_of(status);
+  EXPECT_THAT(text, StartsWith("epoch 7 live in 2 of 4 executors\n")) << "who is fenced is not there";
+  EXPECT_THAT(text, HasSubstr("slow      preparing  epoch 5  pid 40 on vm  behind by 2\n"));
+  EXPECT_THAT(text, HasSubstr("cut-off   fenced     epoch 6  pid 40 on vm  silent for 3 s\n"));
+  EXPECT_THAT(
+      text, HasSubstr("scorer: undefined symbol; behind by 1; holds epoch 4 for 3 min 20 s; 2.9 MB cannot be "
+                      "unloaded\n"));
+}
+
+TEST(StatusText, TellsAnEpochUnderWayFromARefusedOne) {
+  StatusReply status = sample();
+  status.epoch = 8;
+  EXPECT_THAT(text_of(status, true),
+              StartsWith("epoch 7 live in all 2 executors, epoch 8 is being prepared\n"));
+  EXPECT_THAT(text_of(status, false), StartsWith("epoch 7 live in all 2 executors, epoch 8 was refused\n"));
+}
+
+TEST(StatusText, OfADaemonThatHasJustBegun) {
+  StatusReply status;
+  status.directory = "/b";
+  EXPECT_THAT(text_of(status), StartsWith("nothing published yet, no executors\n/b"));
+  status.executors = {executor("w", ExecutorState::kJoining, 0)};
+  EXPECT_THAT(text_of(status), HasSubstr("  w  joining  -  pid 40 on vm\n"));
+}
+
+TEST(StatusText, NamesCannotMoveTheCursor) {
+  StatusReply status = sample();
+  status.executors = {executor("a\033[2Jb", ExecutorState::kLive, 7)};
+  EXPECT_EQ(text_of(status).find('\033'), std::string::npos);
+}
+
+}  // namespace
+}  // namespace moddev::tools

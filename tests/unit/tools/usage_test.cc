@@ -1,0 +1,65 @@
+#include "tools/moddev/usage.h"
+
+#include <gtest/gtest.h>
+
+#include <CLI/CLI.hpp>
+
+#include "tools/moddev/command.h"
+
+namespace moddev::tools {
+namespace {
+
+/// What a person is told about this command line; empty when it is right.
+std::string told(std::vector<std::string> arguments) {
+  CLI::App program("moddev");
+  Invocation chosen;
+  add_watch(program, chosen);
+  add_status(program, chosen);
+  add_executor(program, chosen);
+  add_wait(program, chosen);
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants it
+  try {
+    program.parse(arguments);
+  } catch (const CLI::ParseError& problem) {
+    return explain(program, problem);
+  }
+  return "";
+}
+
+TEST(Usage, ARightCommandLineIsRight) {
+  EXPECT_EQ(
+      told({"watch", "build", "--bind", "ipc:///a", "--bind", "ipc:///b", "--debounce", "20", "--json"}), "");
+  EXPECT_EQ(told({"watch", "--bind", "ipc:///a", "build"}), "") << "the directory is not another endpoint";
+  EXPECT_EQ(told({"status", "--watch"}), "");
+}
+
+TEST(Usage, AnUnknownFlagSuggestsTheNearest) {
+  EXPECT_EQ(told({"watch", "build", "--jsn"}),
+            "There is no flag '--jsn', did you mean '--json'? See `moddev watch --help`.");
+  EXPECT_EQ(told({"watch", "build", "--debouce=5"}),
+            "There is no flag '--debouce', did you mean '--debounce'? See `moddev watch --help`.");
+  EXPECT_EQ(told({"watch", "build", "--debouce", "5"}),
+            "There is no flag '--debouce', did you mean '--debounce'? See `moddev watch --help`.");
+  EXPECT_EQ(told({"status", "--colour"}), "There is no flag '--colour'. See `moddev status --help`.");
+}
+
+TEST(Usage, AnUnknownCommandSuggestsTheNearest) {
+  EXPECT_EQ(told({"wacth", "build"}),
+            "There is no command 'wacth', did you mean 'watch'? See `moddev --help`.");
+  EXPECT_EQ(told({"explode"}), "There is no command 'explode'. See `moddev --help`.");
+}
+
+TEST(Usage, OneArgumentTooManyOrTooFew) {
+  EXPECT_EQ(told({"watch", "a", "b"}), "'b' is one argument too many. See `moddev watch --help`.");
+  EXPECT_EQ(told({"watch"}), "DIR is required. See `moddev watch --help`.");
+}
+
+TEST(Usage, AWrongValueNamesItsFlag) {
+  const std::string text = told({"watch", "a", "--debounce", "abc"});
+  EXPECT_NE(text.find("--debounce"), std::string::npos) << text;
+  EXPECT_NE(text.find("abc"), std::string::npos) << text;
+  EXPECT_NE(told({"watch", "a", "--debounce", "-5"}), "");
+}
+
+}  // namespace
+}  // namespace moddev::tools
