@@ -50,14 +50,13 @@ Bytes encode_remembered(const Uuid& repo, const Manifest& manifest) {
   const Bytes encoded = encode_manifest(manifest);
   const auto magic = as_bytes(kMagic);
   const auto id = std::as_bytes(std::span(repo.bytes));
-  Bytes bytes;
-  bytes.reserve(magic.size() + id.size() + encoded.size() + sizeof(Digest));
-  bytes.insert(bytes.end(), magic.begin(), magic.end());
-  bytes.insert(bytes.end(), id.begin(), id.end());
-  bytes.insert(bytes.end(), encoded.begin(), encoded.end());
-  const Digest digest = digest_of(bytes);
+  Bytes bytes(magic.size() + id.size() + encoded.size() + sizeof(Digest::bytes));
+  auto end = std::copy(magic.begin(), magic.end(), bytes.begin());
+  end = std::copy(id.begin(), id.end(), end);
+  end = std::copy(encoded.begin(), encoded.end(), end);
+  const Digest digest = digest_of(std::span(bytes.begin(), end));
   const auto sum = std::as_bytes(std::span(digest.bytes));
-  bytes.insert(bytes.end(), sum.begin(), sum.end());
+  std::copy(sum.begin(), sum.end(), end);
   return bytes;
 }
 
