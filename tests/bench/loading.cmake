@@ -1,0 +1,12 @@
+# What views, pins and loading cost, beside the bare primitives of the same run.
+pkg_check_modules(liburcu IMPORTED_TARGET liburcu-memb)
+add_executable(loading_pin_bench bench/loading/pin_bench.cc)
+target_link_libraries(loading_pin_bench PRIVATE moddev_client moddev_build_flags)
+target_include_directories(loading_pin_bench PRIVATE ${PROJECT_SOURCE_DIR})
+if(liburcu_FOUND)
+  target_link_libraries(loading_pin_bench PRIVATE PkgConfig::liburcu)
+  target_compile_definitions(loading_pin_bench PRIVATE MODDEV_HAS_LIBURCU)
+endif()
+add_executable(loading_load_bench bench/loading/load_bench.cc)
+target_link_libraries(loading_load_bench PRIVATE moddev_support_loading moddev_build_flags)
+target_include_directories(loading_load_bench PRIVATE ${PROJECT_SOURCE_DIR})
