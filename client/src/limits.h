@@ -59,6 +59,10 @@ inline constexpr auto kPieceLast = std::chrono::milliseconds(8000);
 /// Downloads of one blob whose bytes did not have its digest, before its module counts as failed.
 inline constexpr unsigned kFetchAttempts = 3;
 
+/// An epoch is remembered for a start without a daemon so long after it was applied, or when the daemon is
+/// lost: making a file takes a disk up to a millisecond, which is not to be in the way of the switch.
+inline constexpr auto kRememberAfter = std::chrono::milliseconds(50);
+
 /// When former views are looked at: after the first, then less and less often up to the last.
 inline constexpr auto kCollectFirst = std::chrono::milliseconds(1);
 inline constexpr auto kCollectLast = std::chrono::milliseconds(250);

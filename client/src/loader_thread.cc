@@ -100,11 +100,18 @@ class LoaderThread final : public Loader {
 void LoaderThread::run() {
   images_ = NativeImages::open(options_.image_directory);
   std::unique_lock lock(mutex_);
+  const auto called = [this] { return plan_ || !retired_.empty() || stopping_; };
+  bool quiet = false;
   for (;;) {
-    work_.wait(lock, [this] { return plan_ || !retired_.empty() || !to_keep_.empty() || stopping_; });
+    if (to_keep_.empty()) {
+      work_.wait(lock, called);
+    } else if (!quiet) {
+      quiet = !work_.wait_for(lock, kKeepAfter, called);
+    }
     if (plan_) {
       LoadPlan plan = *std::exchange(plan_, std::nullopt);
       lock.unlock();
+      quiet = false;
       post(run_transaction(plan, options_.cache, images_));
       keep_later(plan);
     } else if (!retired_.empty()) {

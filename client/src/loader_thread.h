@@ -3,6 +3,7 @@
 // preparations in the cache. So nothing that can wait is in the way of a new epoch.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -15,6 +16,9 @@ namespace moddev {
 /// Modules that came with announcements and are not in the cache yet. Beyond, the oldest are not kept:
 /// whoever needs them again fetches them.
 inline constexpr std::size_t kBytesToKeep = 32UL * 1024 * 1024;
+/// They are kept when no preparation came for so long: making files takes a disk up to a millisecond, and until
+/// the whole fleet has switched, the processors are needed for that.
+inline constexpr auto kKeepAfter = std::chrono::milliseconds(50);
 
 struct LoaderOptions {
   /// Where private copies of native modules go; a directory in memory is fastest. Created as needed. When it

@@ -104,7 +104,7 @@ void Runtime::run_messages() {
     publish_status();
     hand_over_events();
     remember_applied(false);
-    wait_for_something(deadline);
+    wait_for_something(std::min(deadline, remember_at_));
   }
   say_goodbye();
 }
@@ -134,11 +134,19 @@ void Runtime::publish_status() {
 }
 
 void Runtime::remember_applied(bool leaving) {
+  const TimePoint wanted = std::exchange(remember_at_, kNever);
   const bool connected = session_->connected();
   const bool lost = std::exchange(was_connected_, connected && !leaving) && (!connected || leaving);
   if (!parts_.remember || session_->applied_epoch() == 0) return;
   auto view = parts_.views->current();
-  if (!lost && (!connected || view == remembered_)) return;
+  if (!lost) {
+    if (!connected || view == remembered_) return;
+    const TimePoint now = clock_.now();
+    if (wanted > now) {
+      remember_at_ = wanted == kNever ? now + limits::kRememberAfter : wanted;
+      return;
+    }
+  }
   parts_.remember(session_->applied_repo(), view->manifest());
   remembered_ = std::move(view);
 }

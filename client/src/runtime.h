@@ -94,6 +94,7 @@ class Runtime {
   std::unique_ptr<Session> session_;
   std::atomic<bool> stopping_ = false;
   std::shared_ptr<const View> remembered_;
+  TimePoint remember_at_ = kNever;
   bool was_connected_ = false;
 
   mutable std::mutex mutex_;

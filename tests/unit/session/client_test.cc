@@ -221,6 +221,7 @@ TEST_F(Clients, WhatRunsIsWrittenDownWhileThereIsADaemon) {
   {
     Client client = connect(endpoint);
     ASSERT_TRUE(client.wait_for("m", seconds(10)));
+    ASSERT_TRUE(await([&] { return written() == Epochs{1}; }));
     publish(*daemon, 2, {{"m", "2"}});
     ASSERT_TRUE(await([&] { return written() == Epochs{1, 2}; }));
   }
