@@ -12,6 +12,9 @@ function(moddev_add_module name)
   endif()
   add_library(${name} SHARED ${ARG_UNPARSED_ARGUMENTS})
   set_target_properties(${name} PROPERTIES
+    # A link appears in one rename, whatever the linker; one that fails leaves the last good file where it is, where
+    # GNU ld would have removed it, and with it the module. (Used by the Ninja and Makefile generators.)
+    RULE_LAUNCH_LINK "\"${CMAKE_CURRENT_FUNCTION_LIST_DIR}/moddev-link\""
     # What is not exported on purpose cannot be bound by another module, or by another version of this one that is
     # mapped at the same time. MODDEV_EXPORT of <moddev/module.h> exports.
     C_VISIBILITY_PRESET hidden

@@ -25,3 +25,4 @@ install(FILES
   ${PROJECT_BINARY_DIR}/package/moddevConfigVersion.cmake
   ${CMAKE_CURRENT_LIST_DIR}/ModdevAddModule.cmake
   DESTINATION ${moddev_package_dir})
+install(PROGRAMS ${CMAKE_CURRENT_LIST_DIR}/moddev-link DESTINATION ${moddev_package_dir})
