@@ -91,6 +91,12 @@ Status Client::wait_for_epoch(std::uint64_t epoch, std::chrono::milliseconds tim
                                         " is live here. " + why};
 }
 
+Subscription Client::on_change(std::string module, std::function<void(const Pin&)> callback) const {
+  const auto watchers = state_->runtime->watchers();
+  const std::uint64_t id = watchers->add(std::move(module), std::move(callback));
+  return Subscription(std::shared_ptr<void>(nullptr, [watchers, id](void*) { watchers->remove(id); }));
+}
+
 bool Client::connected() const {
   return state_->runtime->status().connected;
 }

@@ -69,9 +69,8 @@ Result<std::unique_ptr<Runtime>> Runtime::start(RuntimeParts parts) {
   if (!wake) return wake.error();
   std::unique_ptr<Runtime> runtime(new Runtime(std::move(parts), std::move(*wake)));
   try {
-    if (runtime->parts_.on_event) {
-      runtime->events_thread_ = start_thread("moddev-events", [r = runtime.get()] { r->run_events(); });
-    }
+    runtime->watchers_->on_wanted([r = runtime.get()] { r->look_at_modules(); });
+    runtime->events_thread_ = start_thread("moddev-events", [r = runtime.get()] { r->run_events(); });
     runtime->messages_thread_ = start_thread("moddev-messages", [r = runtime.get()] { r->run_messages(); });
   } catch (const std::system_error& error) {
     return Error{ErrorCode::kIo, std::string("Cannot start a thread: ") + error.what() + ".",
@@ -84,6 +83,7 @@ Runtime::~Runtime() {
   stopping_ = true;
   wake_->ring();
   if (messages_thread_.joinable()) messages_thread_.join();
+  watchers_->on_wanted({});
   {
     const std::lock_guard lock(events_mutex_);
     events_end_ = true;
@@ -153,13 +153,23 @@ void Runtime::remember_applied(bool leaving) {
 
 void Runtime::hand_over_events() {
   std::vector<ClientEvent> happened = session_->take_events();
-  if (happened.empty() || !parts_.on_event) return;
+  if (happened.empty()) return;
   {
     const std::lock_guard lock(events_mutex_);
     for (ClientEvent& event : happened) {
+      if (event.kind == ClientEvent::Kind::kApplied) look_at_modules_ = true;
+      if (!parts_.on_event) continue;
       if (events_.size() >= limits::kWaitingEvents) events_.pop_front();
       events_.push_back(std::move(event));
     }
+  }
+  events_there_.notify_one();
+}
+
+void Runtime::look_at_modules() {
+  {
+    const std::lock_guard lock(events_mutex_);
+    look_at_modules_ = true;
   }
   events_there_.notify_one();
 }
@@ -185,12 +195,19 @@ void Runtime::wait_for_something(TimePoint deadline) {
 void Runtime::run_events() {
   std::unique_lock lock(events_mutex_);
   for (;;) {
-    events_there_.wait(lock, [this] { return !events_.empty() || events_end_; });
-    if (events_.empty()) return;
-    const ClientEvent event = std::move(events_.front());
-    events_.pop_front();
-    lock.unlock();
-    parts_.on_event(event);
+    events_there_.wait(lock, [this] { return !events_.empty() || look_at_modules_ || events_end_; });
+    if (!events_.empty()) {
+      const ClientEvent event = std::move(events_.front());
+      events_.pop_front();
+      lock.unlock();
+      parts_.on_event(event);
+    } else if (events_end_) {
+      return;
+    } else {
+      look_at_modules_ = false;
+      lock.unlock();
+      watchers_->tell([this] { return parts_.views->pin(); });
+    }
     lock.lock();
   }
 }

@@ -3,7 +3,7 @@
 // so that the same runtime serves over sockets and inside one process.
 //
 //   messages thread: step the session, publish its status, wait for a descriptor or the deadline
-//   events thread:   calls on_event, one at a time; only when there is an on_event
+//   events thread:   calls on_event and whoever watches a module, one at a time
 #pragma once
 
 #include <moddev/client.h>
@@ -18,6 +18,7 @@
 #include <string>
 #include <thread>
 
+#include "client/src/change_watchers.h"
 #include "client/src/last_epoch.h"
 #include "client/src/loader.h"
 #include "client/src/session.h"
@@ -76,6 +77,8 @@ class Runtime {
   /// was done.
   bool wait(const std::function<bool()>& done, std::chrono::milliseconds timeout) const;
   [[nodiscard]] const std::shared_ptr<ViewStore>& views() const { return parts_.views; }
+  /// May outlive the runtime, and is silent then.
+  [[nodiscard]] const std::shared_ptr<ChangeWatchers>& watchers() const { return watchers_; }
   [[nodiscard]] const SessionOptions& options() const { return parts_.session; }
 
  private:
@@ -84,6 +87,7 @@ class Runtime {
   void run_events();
   void publish_status();
   void hand_over_events();
+  void look_at_modules();
   void remember_applied(bool leaving);
   void say_goodbye();
   void wait_for_something(TimePoint deadline);
@@ -105,6 +109,8 @@ class Runtime {
   std::condition_variable events_there_;
   std::deque<ClientEvent> events_;
   bool events_end_ = false;
+  bool look_at_modules_ = false;
+  std::shared_ptr<ChangeWatchers> watchers_ = std::make_shared<ChangeWatchers>();
 
   std::thread events_thread_;
   std::thread messages_thread_;

@@ -10,13 +10,24 @@ if(TARGET moddev)
   add_executable(session_header_example ${session_example})
   target_link_libraries(session_header_example PRIVATE moddev_client)
 
+  # C, warnings as strict as ours; it knows the shared library only.
+  add_executable(session_print_score ${PROJECT_SOURCE_DIR}/client/examples/print_score.c)
+  target_link_libraries(session_print_score PRIVATE moddev_c)
+  target_compile_options(session_print_score PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+  add_executable(session_c_api_check e2e/session/c_api_check.c)
+  target_link_libraries(session_c_api_check PRIVATE moddev_c)
+  target_compile_options(session_c_api_check PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+
   moddev_add_test(session_e2e_test
     SOURCES
+      e2e/session/c_api_test.cc
       e2e/session/example_test.cc
     LIBRARIES moddev_support_session
     LABELS e2e)
-  add_dependencies(session_e2e_test moddev session_header_example)
+  add_dependencies(session_e2e_test moddev session_c_api_check session_header_example session_print_score)
   target_compile_definitions(session_e2e_test PRIVATE
+    MODDEV_C_API_CHECK="$<TARGET_FILE:session_c_api_check>"
+    MODDEV_PRINT_SCORE="$<TARGET_FILE:session_print_score>"
     MODDEV_PROGRAM="$<TARGET_FILE:moddev>"
     MODDEV_HEADER_EXAMPLE="$<TARGET_FILE:session_header_example>")
 endif()

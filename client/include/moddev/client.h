@@ -80,6 +80,19 @@ class ModuleMissing : public std::runtime_error {
 template <typename Signature>
 class Function;
 
+/// Ends when it is destroyed: the callback does not run any more then, unless this happens inside of it.
+class [[nodiscard]] Subscription {
+ public:
+  Subscription() = default;
+  Subscription(Subscription&&) noexcept = default;
+  Subscription& operator=(Subscription&&) noexcept = default;
+
+ private:
+  friend class Client;
+  explicit Subscription(std::shared_ptr<void> end) : end_(std::move(end)) {}
+  std::shared_ptr<void> end_;
+};
+
 namespace client {
 struct ClientFactory;
 }
@@ -110,6 +123,14 @@ class Client {
   Status wait_for(std::string_view module, std::chrono::milliseconds timeout) const;
   /// Waits until an epoch >= `epoch` is live. Errors: kTimeout.
   Status wait_for_epoch(std::uint64_t epoch, std::chrono::milliseconds timeout) const;
+
+  /// Calls `callback` with what is live now, if `module` is there, and after each change of it, also when it
+  /// was removed (then bytes() and symbol() say kNotFound). On the notification thread; several changes in a
+  /// row may come as one. It must not throw, nor destroy the client. For modules of any kind:
+  ///   auto watch = client.on_change("weights.bin", [](const moddev::Pin& pin) {
+  ///     if (auto bytes = pin.bytes("weights.bin")) use(*bytes);
+  ///   });
+  Subscription on_change(std::string module, std::function<void(const Pin&)> callback) const;
 
   /// Whether the daemon was heard within its lease.
   [[nodiscard]] bool connected() const;

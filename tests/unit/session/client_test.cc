@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -234,6 +235,61 @@ TEST_F(Clients, WhatRunsIsWrittenDownWhileThereIsADaemon) {
   // The cache of this client is empty, so it waits; and what it did not hear from a daemon it does not write.
   EXPECT_FALSE(client.wait_for("m", client::limits::kOfflineAfter + milliseconds(50)));
   EXPECT_EQ(written(), (Epochs{1, 2, 2}));
+}
+
+TEST_F(Clients, WhoWatchesAModuleIsToldWhatItIsNowAndEachChange) {
+  ZmqDaemon daemon(endpoint);
+  publish(daemon, 1, {{"data", "one"}, {"other", "x"}});
+  Client client = connect(endpoint);
+  ASSERT_TRUE(client.wait_for("data", seconds(10)));
+  std::vector<std::string> told;
+  const auto sees = [&](const std::vector<std::string>& expected) {
+    return await([&] {
+      const std::lock_guard lock(mutex);
+      return told == expected;
+    });
+  };
+  Subscription watch = client.on_change("data", [&](const Pin& pin) {
+    const auto bytes = pin.bytes("data");
+    const std::lock_guard lock(mutex);
+    told.emplace_back(bytes ? as_text(*bytes) : "gone");
+  });
+  EXPECT_TRUE(sees({"one"}));
+  publish(daemon, 2, {{"data", "two"}, {"other", "x"}});
+  EXPECT_TRUE(sees({"one", "two"}));
+  publish(daemon, 3, {{"data", "two"}, {"other", "y"}});
+  ASSERT_TRUE(client.wait_for_epoch(3, seconds(10)));
+  publish(daemon, 4, {{"other", "y"}});
+  EXPECT_TRUE(sees({"one", "two", "gone"}));
+  watch = {};
+  publish(daemon, 5, {{"data", "three"}, {"other", "y"}});
+  ASSERT_TRUE(client.wait_for_epoch(5, seconds(10)));
+  Subscription later = client.on_change("other", [&](const Pin&) {
+    const std::lock_guard lock(mutex);
+    told.emplace_back("later");
+  });
+  EXPECT_TRUE(sees({"one", "two", "gone", "later"}));
+}
+
+TEST_F(Clients, ASubscriptionMayEndInItsOwnCallbackAndAfterTheClient) {
+  ZmqDaemon daemon(endpoint);
+  publish(daemon, 1, {{"data", "one"}});
+  auto client = std::make_unique<Client>(connect(endpoint));
+  ASSERT_TRUE(client->wait_for("data", seconds(10)));
+  std::atomic<unsigned> calls = 0;
+  std::optional<Subscription> once;
+  {
+    const std::lock_guard lock(mutex);
+    once = client->on_change("data", [&](const Pin&) {
+      const std::lock_guard inside(mutex);
+      once.reset();
+      ++calls;
+    });
+  }
+  EXPECT_TRUE(await([&] { return calls == 1; }));
+  const Subscription left_over = client->on_change("data", [&](const Pin&) { ++calls; });
+  EXPECT_TRUE(await([&] { return calls == 2; }));
+  client.reset();
 }
 
 TEST_F(Clients, SaysGoodbye) {
