@@ -44,6 +44,32 @@ Status write_all(int descriptor, std::span<const std::byte> data, const std::str
   return {};
 }
 
+/// Up to `size` bytes from the beginning.
+Result<Bytes> read_all(int descriptor, std::size_t size, const std::string& name) {
+  Bytes bytes(size);
+  std::size_t filled = 0;
+  while (filled < bytes.size()) {
+    const ssize_t got = ::read(descriptor, bytes.data() + filled, bytes.size() - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return errno_error("Cannot read " + name, errno);
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+  }
+  bytes.resize(filled);
+  return bytes;
+}
+
+/// Makes the file as young as one written now, if it holds these bytes already: a fleet on one machine has
+/// one file, and each of its processes wants the same in it.
+bool renewed(const std::filesystem::path& file, const Bytes& bytes) {
+  const File there(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  struct stat status {};
+  if (there.get() < 0 || ::fstat(there.get(), &status) != 0) return false;
+  if (static_cast<std::uint64_t>(status.st_size) != bytes.size()) return false;
+  const auto content = read_all(there.get(), bytes.size(), file.string());
+  return content && *content == bytes && ::futimens(there.get(), nullptr) == 0;
+}
+
 }  // namespace
 
 Bytes encode_remembered(const Uuid& repo, const Manifest& manifest) {
@@ -85,6 +111,8 @@ std::filesystem::path remembered_path(const std::filesystem::path& cache_directo
 }
 
 Status write_remembered(const std::filesystem::path& file, const Uuid& repo, const Manifest& manifest) {
+  const Bytes bytes = encode_remembered(repo, manifest);
+  if (renewed(file, bytes)) return {};
   const std::filesystem::path directory = file.parent_path();
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
     return errno_error("Cannot make " + directory.string(), errno);
@@ -94,7 +122,7 @@ Status write_remembered(const std::filesystem::path& file, const Uuid& repo, con
   {
     const File out(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (out.get() < 0) return errno_error("Cannot write " + temporary, errno);
-    if (Status written = write_all(out.get(), encode_remembered(repo, manifest), temporary); !written) {
+    if (Status written = write_all(out.get(), bytes, temporary); !written) {
       ::unlink(temporary.c_str());
       return written;
     }
@@ -123,17 +151,9 @@ Result<std::optional<Remembered>> read_remembered(const std::filesystem::path& f
     return Error{ErrorCode::kLimit, file.string() + " is larger than " +
                                         std::to_string(limits::kHeaderBytes) + " bytes (kHeaderBytes)."};
   }
-  Bytes bytes(static_cast<std::size_t>(status.st_size));
-  std::size_t filled = 0;
-  while (filled < bytes.size()) {
-    const ssize_t got = ::read(in.get(), bytes.data() + filled, bytes.size() - filled);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return errno_error("Cannot read " + file.string(), errno);
-    if (got == 0) break;
-    filled += static_cast<std::size_t>(got);
-  }
-  bytes.resize(filled);
-  auto remembered = decode_remembered(bytes);
+  const auto bytes = read_all(in.get(), static_cast<std::size_t>(status.st_size), file.string());
+  if (!bytes) return bytes.error();
+  auto remembered = decode_remembered(*bytes);
   if (!remembered) return remembered.error().with_context(file.string());
   return std::optional<Remembered>(std::move(*remembered));
 }

@@ -62,6 +62,9 @@ inline constexpr unsigned kFetchAttempts = 3;
 /// An epoch is remembered for a start without a daemon so long after it was applied, or when the daemon is
 /// lost: making a file takes a disk up to a millisecond, which is not to be in the way of the switch.
 inline constexpr auto kRememberAfter = std::chrono::milliseconds(50);
+/// And a part of this, each process its own: those of one machine share the file, and who comes later finds
+/// it written.
+inline constexpr auto kRememberSpread = std::chrono::milliseconds(100);
 
 /// When former views are looked at: after the first, then less and less often up to the last.
 inline constexpr auto kCollectFirst = std::chrono::milliseconds(1);

@@ -143,7 +143,8 @@ void Runtime::remember_applied(bool leaving) {
     if (!connected || view == remembered_) return;
     const TimePoint now = clock_.now();
     if (wanted > now) {
-      remember_at_ = wanted == kNever ? now + limits::kRememberAfter : wanted;
+      const auto spread = limits::kRememberSpread * parts_.session.identity.id.bytes[0] / 256;
+      remember_at_ = wanted == kNever ? now + limits::kRememberAfter + spread : wanted;
       return;
     }
   }

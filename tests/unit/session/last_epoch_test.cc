@@ -1,5 +1,6 @@
 #include "client/src/last_epoch.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -51,6 +52,25 @@ TEST_F(LastEpoch, IsReadAsItWasWritten) {
   EXPECT_EQ(status.st_mode & 0777, 0700U);
   // No temporary is left.
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(file.parent_path()), {}), 1);
+}
+
+TEST_F(LastEpoch, TheSameOnceMoreOnlyMakesTheFileYoungAgain) {
+  ASSERT_TRUE(write_remembered(file, repo, manifest()));
+  struct stat first {};
+  ASSERT_EQ(::stat(file.c_str(), &first), 0);
+  const timespec long_ago[2] = {{1, 0}, {1, 0}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, file.c_str(), long_ago, 0), 0);
+  ASSERT_TRUE(write_remembered(file, repo, manifest()));
+  struct stat second {};
+  ASSERT_EQ(::stat(file.c_str(), &second), 0);
+  EXPECT_EQ(second.st_ino, first.st_ino);
+  EXPECT_GE(second.st_mtim.tv_sec, first.st_mtim.tv_sec);
+  Manifest newer = manifest();
+  newer.epoch = 6;
+  ASSERT_TRUE(write_remembered(file, repo, newer));
+  const auto read = read_remembered(file, kGrace, now);
+  ASSERT_TRUE(read && *read);
+  EXPECT_EQ((*read)->manifest.epoch, 6U);
 }
 
 TEST_F(LastEpoch, WhatIsOlderThanTheGraceIsForgotten) {
