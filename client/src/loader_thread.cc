@@ -135,6 +135,7 @@ void LoaderThread::run() {
   std::optional<LoadOutcome> outcome = std::exchange(outcome_, std::nullopt);
   lock.unlock();
   if (outcome && outcome->view) unload({std::move(outcome->view)});
+  if (images_) (*images_)->wait_for_stops();
 }
 
 void LoaderThread::post(LoadOutcome outcome) {

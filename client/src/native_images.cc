@@ -1,8 +1,11 @@
 #include "client/src/native_images.h"
 
+#include <dlfcn.h>
 #include <link.h>
 
 #include <algorithm>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 namespace moddev {
@@ -82,6 +85,36 @@ void NativeImages::retire(HeldImage image, std::uint64_t bytes, bool closed) {
   image.images_.reset();
 }
 
+void NativeImages::stop_and_retire(std::function<void()> stop, void* handle, HeldImage image,
+                                   std::uint64_t bytes) {
+  {
+    const std::lock_guard lock(mutex_);
+    ++stopping_;
+    stopping_bytes_ += bytes;
+  }
+  auto held = std::make_shared<HeldImage>(std::move(image));
+  const auto finish = [self = shared_from_this(), stop = std::move(stop), handle, held, bytes] {
+    stop();
+    ::dlclose(handle);
+    self->retire(std::move(*held), bytes, true);
+    self->settle();
+    const std::lock_guard lock(self->mutex_);
+    --self->stopping_;
+    self->stopping_bytes_ -= bytes;
+    self->stopped_.notify_all();
+  };
+  try {
+    std::thread(finish).detach();
+  } catch (const std::system_error&) {
+    finish();  // no more threads: then it is waited for
+  }
+}
+
+void NativeImages::wait_for_stops() {
+  std::unique_lock lock(mutex_);
+  stopped_.wait_for(lock, kStopPatience, [this] { return stopping_ == 0; });
+}
+
 void NativeImages::settle() {
   const std::lock_guard lock(mutex_);
   if (std::none_of(retired_.begin(), retired_.end(), [](const Retired& one) { return one.closed; })) return;
@@ -105,7 +138,7 @@ void NativeImages::settle() {
 
 NativeImages::Retained NativeImages::retained() const {
   const std::lock_guard lock(mutex_);
-  Retained sum;
+  Retained sum{stopping_, stopping_bytes_, stopping_};
   for (const Retired& one : retired_) {
     ++sum.images;
     sum.bytes += one.bytes;

@@ -3,8 +3,11 @@
 // it loads and unloads nothing itself.
 #pragma once
 
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -58,6 +61,9 @@ class MappedImages {
 
 class NativeImages;
 
+/// How long the end of a client waits for the stop hooks of its modules.
+inline constexpr auto kStopPatience = std::chrono::seconds(2);
+
 /// The right to load one image: its file is complete and nobody deletes it. Gives it back when dropped.
 class HeldImage {
  public:
@@ -94,6 +100,11 @@ class NativeImages : public std::enable_shared_from_this<NativeImages> {
   /// The image was closed, or is given up without closing it (`closed` false: its threads may still run).
   /// settle() finds out what became of it.
   void retire(HeldImage image, std::uint64_t bytes, bool closed);
+  /// Runs `stop` on a thread of its own, then closes `handle` and retires the image. Until then it counts as
+  /// retained.
+  void stop_and_retire(std::function<void()> stop, void* handle, HeldImage image, std::uint64_t bytes);
+  /// Waits until no stop is running, at most kStopPatience.
+  void wait_for_stops();
   /// Looks which of the retired images are gone from memory, and forgets them with their files. To be called
   /// after a number of retire(), when there is time.
   void settle();
@@ -102,6 +113,8 @@ class NativeImages : public std::enable_shared_from_this<NativeImages> {
   struct Retained {
     std::uint64_t images = 0;
     std::uint64_t bytes = 0;
+    /// Among them: those whose stop hook has not returned.
+    std::uint64_t stopping = 0;
   };
   [[nodiscard]] Retained retained() const;
 
@@ -118,6 +131,9 @@ class NativeImages : public std::enable_shared_from_this<NativeImages> {
   mutable std::mutex mutex_;
   ImageCache cache_;
   std::vector<Retired> retired_;
+  std::uint64_t stopping_ = 0;
+  std::uint64_t stopping_bytes_ = 0;
+  std::condition_variable stopped_;
 };
 
 }  // namespace moddev

@@ -108,7 +108,7 @@ std::string explain_loader_message(std::string_view message,
 NativeModule::NativeModule(NativeFacts facts, HeldImage image, std::shared_ptr<NativeImages> images)
     : facts_(std::move(facts)), images_(std::move(images)), image_(std::move(image)) {}
 
-Result<std::shared_ptr<const NativeModule>> NativeModule::load(
+Result<std::shared_ptr<NativeModule>> NativeModule::load(
     NativeFacts facts, HeldImage image, std::shared_ptr<NativeImages> images,
     const std::set<std::string, std::less<>>& epoch_paths,
     const std::map<std::string, std::string, std::less<>>& names) {
@@ -117,7 +117,7 @@ Result<std::shared_ptr<const NativeModule>> NativeModule::load(
   MODDEV_TRY(module->open(names));
   MODDEV_TRY(module->prove_identity());
   MODDEV_TRY(module->prove_bindings(epoch_paths));
-  return std::shared_ptr<const NativeModule>(std::move(module));
+  return module;
 }
 
 Status NativeModule::open(const std::map<std::string, std::string, std::less<>>& names) {
@@ -134,6 +134,7 @@ Status NativeModule::open(const std::map<std::string, std::string, std::less<>>&
   load_address_ = map->l_addr;
   dynamic_ = map->l_ld;
   symbols_ = SymbolTable(load_address_, dynamic_);
+  hooks_ = ModuleHooks(symbols_);
   if (path() != map->l_name) {
     return Error{ErrorCode::kRefused,
                  "the dynamic loader handed out another file, '" + std::string(map->l_name) +
@@ -175,12 +176,30 @@ Status NativeModule::prove_bindings(const std::set<std::string, std::less<>>& ep
       0};
 }
 
+Status NativeModule::start(const NativeModule* former) {
+  if (former != nullptr && hooks_.restores() && former->hooks_.saves()) {
+    const auto state = former->hooks_.save();
+    const std::string whose = "the state of version " + std::to_string(former->facts_.version) +
+                              " cannot be handed over to version " + std::to_string(facts_.version);
+    if (!state) return state.error().with_context(whose);
+    if (Status taken = hooks_.restore(*state); !taken) return taken.error().with_context(whose);
+  }
+  MODDEV_TRY(hooks_.start());
+  started_ = true;
+  return {};
+}
+
 NativeModule::~NativeModule() {
   if (handle_ == nullptr) return;
+  if (started_ && hooks_.has_stop()) {
+    images_->stop_and_retire([hooks = hooks_] { hooks.stop(); }, handle_, *std::move(image_),
+                             facts_.mapped_bytes);
+    return;
+  }
   // Unmapping code that a thread of the module is in would end the process: it stays.
   const bool close = !facts_.starts_threads;
   if (close) ::dlclose(handle_);
-  images_->retire(std::move(*image_), facts_.mapped_bytes, close);
+  images_->retire(*std::move(image_), facts_.mapped_bytes, close);
 }
 
 Result<void*> NativeModule::symbol(std::string_view name) const {
@@ -232,7 +251,8 @@ Result<std::span<const std::byte>> NativeModule::bytes() const {
 }
 
 std::uint64_t NativeModule::retired_bytes() const {
-  const bool stays = facts_.nodelete || facts_.has_thread_local_destructors || facts_.starts_threads;
+  const bool stays =
+      facts_.nodelete || facts_.has_thread_local_destructors || (facts_.starts_threads && !hooks_.has_stop());
   return stays ? facts_.mapped_bytes : 0;
 }
 

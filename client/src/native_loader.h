@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "client/src/image_rewrite.h"
+#include "client/src/module_hooks.h"
 #include "client/src/native_images.h"
 #include "client/src/symbol_table.h"
 #include "client/src/view.h"
@@ -50,11 +51,17 @@ class NativeModule final : public LoadedModule {
   /// `image` has been written. `epoch_paths` are the images that symbols may be bound to: those of the same
   /// epoch. `names` turns paths into module names, for messages. Errors: kRefused, with the dynamic loader's
   /// own reason; nothing stays loaded.
-  static Result<std::shared_ptr<const NativeModule>> load(
+  static Result<std::shared_ptr<NativeModule>> load(
       NativeFacts facts, HeldImage image, std::shared_ptr<NativeImages> images,
       const std::set<std::string, std::less<>>& epoch_paths,
       const std::map<std::string, std::string, std::less<>>& names);
+  /// Stops the module and unloads it. With a stop hook that is done on a thread of its own: a hook may take
+  /// its time, and the loader's thread has epochs to prepare.
   ~NativeModule() override;
+
+  /// The last step of loading: offers the state of the version that was live, if there is one and both know
+  /// how, and starts the module. Errors: kRefused with the hook's reason.
+  Status start(const NativeModule* former);
 
   [[nodiscard]] Result<void*> symbol(std::string_view name) const override;
   [[nodiscard]] Result<std::span<const std::byte>> bytes() const override;
@@ -77,6 +84,8 @@ class NativeModule final : public LoadedModule {
   std::uintptr_t load_address_ = 0;
   const void* dynamic_ = nullptr;
   SymbolTable symbols_;
+  ModuleHooks hooks_;
+  bool started_ = false;
 
   mutable std::mutex artifact_mutex_;
   mutable std::optional<Bytes> artifact_;

@@ -282,6 +282,10 @@ void Transaction::load(Item& item) {
       NativeModule::load(std::move(facts), *std::move(item.held), *images_, epoch_paths_, names_of_paths_);
   item.held.reset();
   if (!module) return fail(item, module.error());
+  const LoadedModule* former = plan_.base == nullptr ? nullptr : plan_.base->find(entry.name);
+  if (Status started = (*module)->start(dynamic_cast<const NativeModule*>(former)); !started) {
+    return fail(item, started.error());
+  }
   modules_[entry.name] = *std::move(module);
 }
 

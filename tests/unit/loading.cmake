@@ -24,10 +24,13 @@ moddev_add_test(loading_image_test
 
 moddev_add_test(loading_loader_test
   SOURCES
+    unit/loading/hooks_test.cc
     unit/loading/loader_test.cc
     unit/loading/traps_test.cc
   LIBRARIES moddev_support_loading
   LABELS unit asan)
+target_compile_definitions(loading_loader_test PRIVATE
+  MODDEV_CLIENT_INCLUDE="${PROJECT_SOURCE_DIR}/client/include")
 
 moddev_add_test(loading_stress_test
   SOURCES
