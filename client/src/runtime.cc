@@ -94,6 +94,7 @@ Runtime::~Runtime() {
   session_.reset();
   parts_.link.reset();
   parts_.loader.reset();
+  parts_.outlives.reset();
 }
 
 // --------------------------------------------------------------------------------------- the messages thread

@@ -61,6 +61,8 @@ struct RuntimeParts {
   std::function<std::optional<Error>()> link_problem;
   /// What was remembered last time.
   std::optional<Remembered> remembered;
+  /// Kept until all the rest is gone: who is at the other end of a link inside this process.
+  std::shared_ptr<void> outlives;
 };
 
 class Runtime {

@@ -22,7 +22,8 @@ if(TARGET moddev)
     SOURCES
       e2e/session/c_api_test.cc
       e2e/session/example_test.cc
-    LIBRARIES moddev_support_session
+      e2e/session/standalone_test.cc
+    LIBRARIES moddev_support_session moddev_standalone
     LABELS e2e)
   add_dependencies(session_e2e_test moddev session_c_api_check session_header_example session_print_score)
   target_compile_definitions(session_e2e_test PRIVATE

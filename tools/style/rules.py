@@ -24,8 +24,9 @@ DIRECTIONS = {
     "watcher": ("protocol",),
     "daemon": ("protocol", "watcher"),
     "client": ("protocol",),
+    "standalone": ("protocol", "watcher", "daemon", "client"),
     "tools": ("protocol", "watcher", "daemon", "client"),
-    "tests": ("protocol", "watcher", "daemon", "client", "tools"),
+    "tests": ("protocol", "watcher", "daemon", "client", "standalone", "tools"),
 }
 
 # Header of a library: the files that may include it. Everywhere else its types would leak out of the wrapper.

@@ -1,5 +1,5 @@
 // moddev's client library: an executor's way to always run the newest committed code. This header and view.h
-// are the whole C++ interface; c_api.h is the same for other languages.
+// are the whole C++ interface; c_api.h is the same for other languages, standalone.h needs no daemon.
 //
 // clang-format off
 // [example] compiled and run by the tests as it stands here
