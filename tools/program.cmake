@@ -21,6 +21,8 @@ add_library(moddev_program STATIC
   moddev/status_view.cc
   moddev/story.cc
   moddev/suggest.cc
+  moddev/supervise.cc
+  moddev/supervise_story.cc
   moddev/terminal.cc
   moddev/usage.cc
   moddev/wait.cc
@@ -29,7 +31,7 @@ add_library(moddev_program STATIC
 target_include_directories(moddev_program PUBLIC ${PROJECT_SOURCE_DIR})
 target_compile_definitions(moddev_program PUBLIC MODDEV_VERSION="${PROJECT_VERSION}")
 target_link_libraries(moddev_program
-  PUBLIC moddev_client moddev_daemon moddev_watcher
+  PUBLIC moddev_client moddev_daemon moddev_supervisor moddev_watcher
   PRIVATE
     CLI11::CLI11
     nlohmann_json::nlohmann_json

@@ -22,6 +22,7 @@ void add_executor(CLI::App& program, Invocation& chosen);
 void add_fetch(CLI::App& program, Invocation& chosen);
 void add_refresh(CLI::App& program, Invocation& chosen);
 void add_status(CLI::App& program, Invocation& chosen);
+void add_supervise(CLI::App& program, Invocation& chosen);
 void add_wait(CLI::App& program, Invocation& chosen);
 void add_watch(CLI::App& program, Invocation& chosen);
 

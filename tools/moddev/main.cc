@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
   add_fetch(program, chosen);
   add_refresh(program, chosen);
   add_wait(program, chosen);
+  add_supervise(program, chosen);
   add_doctor(program, chosen);
 
   try {

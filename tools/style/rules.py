@@ -44,7 +44,7 @@ LIBRARIES = {
     "openssl/*": ("protocol/*.cc",),
     "sodium.h": ("protocol/*.cc",),
     "spdlog/*": ("daemon/*", "tools/*"),
-    "sqlite3.h": ("daemon/journal*.cc", "daemon/sqlite*.cc"),
+    "sqlite3.h": ("client/results/sqlite*.cc", "daemon/journal*.cc", "daemon/sqlite*.cc"),
     "toml++/*": ("client/src/discovery.cc", "tools/moddev/config.cc"),
     "urcu*": ("client/src/*",),
     "zmq.h": ("client/src/zmq_link.cc", "daemon/zmq_*.cc", "daemon/zap*.cc"),
