@@ -9,6 +9,7 @@
 #include "daemon/builds.h"
 #include "daemon/limits.h"
 #include "daemon/request_handler.h"
+#include "daemon/rollbacks.h"
 #include "daemon/versioner.h"
 
 namespace moddev::daemon {
@@ -104,15 +105,18 @@ struct Daemon::State {
                 {}} {
     if (!journal.notice().empty()) tell(WarningEvent{"journal_repaired", journal.notice()});
     remember_refusal_of_former_run();
+    tell_holds(journal.holds());
   }
 
   // The steps, in their order.
   TimePoint take_in_changes(TimePoint now);
   void propose(TimePoint now, WallTime wall);
+  void roll_back(TimePoint now, WallTime wall);
   void answer_requests(TimePoint now, WallTime wall);
   TimePoint steer_fleet(TimePoint now, WallTime wall);
   void answer_refreshes(TimePoint now);
   void answer_builds(TimePoint now);
+  void answer_rollbacks(TimePoint now);
   void heartbeat(TimePoint now);
   void write_applied(TimePoint now);
   [[nodiscard]] TimePoint next_due(TimePoint now) const;
@@ -121,6 +125,9 @@ struct Daemon::State {
   void remember_refusal_of_former_run();
   [[nodiscard]] bool refused_may_be_retried() const;
   [[nodiscard]] bool undecided() const { return scanned && revision != decided; }
+  void announce(EpochRecord record, TimePoint since, TimePoint now);
+  bool end_holds(TimePoint now);
+  void tell_holds(const HoldSet& holds);
   [[nodiscard]] std::vector<AnnounceEvent::Inline> inline_blobs(const EpochRecord& record) const;
   void take_refresh(IncomingRequest request, TimePoint now);
   void carry_out(FleetAction action, TimePoint now, WallTime wall);
@@ -142,6 +149,7 @@ struct Daemon::State {
   Transport& transport;
   Catalog catalog;
   Builds builds;
+  Rollbacks rollbacks;
   Fleet fleet;
   Serving serving;
 
@@ -189,10 +197,12 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.notice_deafness(now);
   const TimePoint watcher_due = s.take_in_changes(now);
   s.propose(now, wall);
+  s.roll_back(now, wall);
   s.answer_requests(now, wall);
   const TimePoint fleet_due = s.steer_fleet(now, wall);
   s.answer_refreshes(now);
   s.answer_builds(now);
+  s.answer_rollbacks(now);
   s.heartbeat(now);
   s.write_applied(now);
   s.due = std::min({watcher_due, fleet_due, s.next_due(now)});
@@ -272,10 +282,13 @@ void Daemon::State::propose(TimePoint now, WallTime wall) {
   if (!scanned || fleet.busy() || !proposing.due(now)) return;
   const bool retry = now >= retry_refused_at && refused_may_be_retried();
   if (!undecided() && !retry) return;
+  if (!journal.holds().empty() && !end_holds(now)) return;
 
   const Manifest* avoided = refused && !retry ? &refused->manifest : nullptr;
-  std::optional<EpochRecord> record = next_epoch(catalog.modules(), journal.committed(), avoided,
-                                                 journal.head(), journal.last_versions(), wall);
+  std::optional<ModuleSet> held;
+  if (!journal.holds().empty()) held = with_holds(catalog.modules(), journal.holds());
+  std::optional<EpochRecord> record = next_epoch(held ? *held : catalog.modules(), journal.committed(),
+                                                 avoided, journal.head(), journal.last_versions(), wall);
   if (!record) {
     decided = revision;
     noticed = kNever;
@@ -288,17 +301,66 @@ void Daemon::State::propose(TimePoint now, WallTime wall) {
     return;
   }
   proposing.succeeded();
-  proposed = revision;
-  current = std::move(*record);
-  tell(PublishedEvent{current.epoch, current.changes, fleet.members()});
-  fleet.begin(current.epoch, noticed == kNever ? now : std::min(noticed, now), now);
+  const TimePoint since = noticed == kNever ? now : std::min(noticed, now);
   noticed = kNever;
+  announce(std::move(*record), since, now);
+}
 
-  AnnounceEvent announce{current.epoch, current.base, current.manifest.digest(), current.changes, {}};
-  serving.pending = announce;
-  announce.inline_blobs = inline_blobs(current);
-  send_first(std::move(announce));
+/// A rollback leads on from what is decided: changes in the directory have their turn before it.
+void Daemon::State::roll_back(TimePoint now, WallTime wall) {
+  if (!rollbacks.waiting() || !scanned || undecided() || fleet.busy()) return;
+  std::optional<EpochRecord> record = rollbacks.next(journal, blobs, catalog.modules(), wall);
+  if (!record) return;
+  if (Status recorded = journal.record_epoch(*record); !recorded) {
+    rollbacks.failed(recorded.error());
+    return;
+  }
+  announce(std::move(*record), now, now);
+}
+
+/// What is recorded is told to everyone, and the switch to it begins.
+void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now) {
+  proposed = revision;
+  current = std::move(record);
+  tell(PublishedEvent{current.epoch, current.changes, fleet.members(), current.cause});
+  fleet.begin(current.epoch, since, now);
+
+  AnnounceEvent event{current.epoch, current.base, current.manifest.digest(), current.changes, {}};
+  serving.pending = event;
+  event.inline_blobs = inline_blobs(current);
+  send_first(std::move(event));
   announce_seq = serving.seq;
+}
+
+/// Modules whose files have changed follow the directory again. Returns false when that cannot be recorded
+/// now.
+bool Daemon::State::end_holds(TimePoint now) {
+  const std::vector<std::string> ended = ended_holds(journal.holds(), catalog.modules());
+  if (ended.empty()) return true;
+  std::vector<std::string> messages;
+  for (const std::string& name : ended) {
+    messages.push_back(name + " follows '" + journal.holds().at(name).path +
+                       "' again, which has changed since the rollback.");
+  }
+  if (Status recorded = journal.end_holds(ended); !recorded) {
+    if (proposing.failed(now))
+      journal_refused("Nothing is published until the next try succeeds", recorded.error());
+    return false;
+  }
+  for (std::string& message : messages) tell(WarningEvent{"hold_ended", std::move(message)});
+  return true;
+}
+
+void Daemon::State::tell_holds(const HoldSet& holds) {
+  std::size_t told = 0;
+  for (const auto& [name, hold] : holds) {
+    if (told++ == limits::kCandidatesShown) {
+      tell(WarningEvent{"held", std::to_string(holds.size() - limits::kCandidatesShown) +
+                                    " more modules are held. `moddev status` lists them."});
+      return;
+    }
+    tell(WarningEvent{"held", describe_hold(name, hold)});
+  }
 }
 
 std::vector<AnnounceEvent::Inline> Daemon::State::inline_blobs(const EpochRecord& record) const {
@@ -332,6 +394,9 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
       transport.reply(request->peer, {request->request.id, std::move(*body)});
     } else if (const auto* build = std::get_if<BuildRequest>(&request->request.body)) {
       builds.take(*build, request->peer, request->request.id, now);
+      again = true;
+    } else if (const auto* rollback = std::get_if<RollbackRequest>(&request->request.body)) {
+      rollbacks.take(*rollback, request->peer, request->request.id, now);
       again = true;
     } else {
       take_refresh(std::move(*request), now);
@@ -429,7 +494,12 @@ void Daemon::State::commit(TimePoint now, WallTime wall) {
   send_first(CommitEvent{current.epoch});
   commit_seq = serving.seq;
   serving.pending.reset();
-  refused.reset();
+  if (rollbacks.under_way()) {
+    rollbacks.committed(journal, current);
+    tell_holds(*current.holds);
+  } else {
+    refused.reset();
+  }
   decided = proposed;
   fleet.committed(now);
   again = true;
@@ -443,10 +513,16 @@ void Daemon::State::abort(FleetAction action, WallTime wall) {
   }
   send_first(AbortEvent{action.epoch, action.failures});
   serving.pending.reset();
+  decided = proposed;
+  if (rollbacks.under_way()) {
+    // Nobody tries it again, so that it need not be remembered; what was refused before still is.
+    rollbacks.aborted(action.failures);
+    tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
+    return;
+  }
   const unsigned retries =
       refused && same_content(refused->manifest, current.manifest) ? refused->retries + 1 : 0;
   refused = Refused{std::move(current.manifest), std::move(action.refused_by), retries};
-  decided = proposed;
   tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
 }
 
@@ -479,6 +555,11 @@ void Daemon::State::answer_builds(TimePoint now) {
   }
 }
 
+void Daemon::State::answer_rollbacks(TimePoint now) {
+  for (Rollbacks::Answer& answer : rollbacks.take_answers(now)) transport.reply(answer.peer, answer.reply);
+  if (rollbacks.waiting() && scanned && !undecided() && !fleet.busy()) again = true;
+}
+
 void Daemon::State::heartbeat(TimePoint now) {
   if (now < heartbeat_at) return;
   heartbeat_at = now + limits::kHeartbeatInterval;
@@ -509,7 +590,7 @@ TimePoint Daemon::State::next_due(TimePoint now) const {
   }
   for (const WaitingRefresh& r : refreshes)
     next = std::min<TimePoint>(next, r.since + limits::kRefreshPatience);
-  return std::min(next, builds.next_due());
+  return std::min({next, builds.next_due(), rollbacks.next_due()});
 }
 
 void Daemon::State::tell(DaemonEvent event) {

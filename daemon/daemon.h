@@ -33,6 +33,8 @@ struct PublishedEvent {
   Epoch epoch = 0;
   std::vector<ModuleChange> changes;
   std::uint64_t executors = 0;
+  /// "change", "rollback of scorer to version 3", ...
+  std::string cause{};
 };
 struct CommittedEvent {
   Epoch epoch = 0;

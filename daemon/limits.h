@@ -21,6 +21,10 @@ inline constexpr auto kRefreshPatience = std::chrono::seconds(60);
 inline constexpr std::size_t kEndedBuilds = 64;
 /// Answers that ends of builds wait for. One more is answered with kLimit and a retry-after.
 inline constexpr std::size_t kWaitingBuildEnds = 256;
+/// Rollbacks waiting for their turn; one more is answered with kLimit and a retry-after. And the last ones, whose
+/// answers are remembered in case that they got lost.
+inline constexpr std::size_t kWaitingRollbacks = 16;
+inline constexpr std::size_t kEndedRollbacks = 64;
 /// Events for the terminal that nobody has taken yet. The oldest are dropped and counted in a warning.
 inline constexpr std::size_t kWaitingEvents = 10'000;
 /// How often the journal is asked again after it refused a record; doubles from the first to the last.
@@ -43,6 +47,13 @@ inline constexpr unsigned kRefusedRetries = 3;
 /// Such a retry waits for so long after the last join, so that a fleet that comes back together votes
 /// together.
 inline constexpr auto kRefusedRetryDelay = std::chrono::seconds(1);
+/// So many executors must have died right after they switched before their content is blamed: one can be
+/// anything. And it must be more than half of those that switched.
+inline constexpr std::size_t kBlamingDeaths = 2;
+/// Only switches within so long after the commit are looked at.
+inline constexpr auto kAftermath = std::chrono::seconds(30);
+/// Executors named in one message; the rest are left out.
+inline constexpr std::size_t kNamesShown = 4;
 /// Names listed in the answer to a request for an unknown module.
 inline constexpr std::size_t kCandidatesShown = 8;
 /// Executors that left, died or were fenced, and are still shown in `status`; the oldest are forgotten first.

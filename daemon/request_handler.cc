@@ -141,9 +141,7 @@ class Answer {
     return std::move(*reply);
   }
 
-  MaybeReply operator()(const RollbackRequest&) const {
-    return ErrorReply{ErrorCode::kUnsupported, "This daemon cannot roll back.", 0};
-  }
+  MaybeReply operator()(const RollbackRequest&) const { return std::nullopt; }
 
   MaybeReply operator()(const BuildRequest&) const { return std::nullopt; }
 

@@ -5,11 +5,13 @@ moddev_add_test(state_unit_test
   SOURCES
     support/world/tiny_library.cc
     unit/state/catalog_test.cc
+    unit/state/history_test.cc
     unit/state/journal_damage_test.cc
     unit/state/journal_kill_test.cc
     unit/state/journal_test.cc
+    unit/state/rollback_test.cc
     unit/state/versioner_test.cc
-  LIBRARIES moddev_daemon SQLite::SQLite3
+  LIBRARIES moddev_support_service SQLite::SQLite3
   LABELS unit asan
   TIMEOUT 120)
 target_compile_definitions(state_unit_test PRIVATE MODDEV_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden")
