@@ -94,8 +94,10 @@ bool looks_like_temporary(std::string_view name) {
       is_no_word(name.substr(name.size() - 6)))
     return true;
   const std::size_t tmp = name.rfind(".tmp");
-  return tmp != std::string_view::npos && tmp > 0 && name.size() - tmp - 4 >= 6 &&
-         is_random(name.substr(tmp + 4));
+  if (tmp == std::string_view::npos || tmp == 0) return false;
+  const std::string_view ending = name.substr(tmp + 4);
+  if (ending.size() == 5) return ending.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return ending.size() >= 6 && is_random(ending);
 }
 
 bool glob_matches(std::string_view glob, std::string_view text) {

@@ -15,8 +15,8 @@ namespace moddev::watcher {
 [[nodiscard]] std::span<const std::string_view> default_ignore_patterns();
 
 /// Names that mkstemp(3) made for tools that work beside their output: strip and objcopy ("stXXXXXX"), sed
-/// ("sedXXXXXX"), rsync (".NAME.XXXXXX"), LLVM's ("NAME.tmpXXXXXXX"). Patterns cannot tell "stAb3cX9" from
-/// "strategy".
+/// ("sedXXXXXX"), rsync (".NAME.XXXXXX"), LLVM's ("NAME.tmpXXXXXXX"), CMake's own ("NAME.tmp12abf"). Patterns
+/// cannot tell "stAb3cX9" from "strategy".
 [[nodiscard]] bool looks_like_temporary(std::string_view name);
 
 class IgnoreRules {

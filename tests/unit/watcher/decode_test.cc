@@ -190,6 +190,7 @@ TEST(IgnoreRules, DefaultsKnowBuildDirectoriesAndEditors) {
                            "4913",
                            ".mold-aB3dE",
                            "libx.so.tmp1a2b3c4",
+                           "CMakeCache.txt.tmp4b381",
                            ".libx.so.aB3dE9",
                            "stAb3cX9",
                            "sedQ1w2e3",
