@@ -165,9 +165,10 @@ def check_time(path: str, text: str) -> Iterator[Problem]:
 def check_shape(path: str, text: str) -> Iterator[Problem]:
     """A header says what it is for before anything else; nothing is left for later."""
     if path.endswith(".h"):
-        if not text.startswith("//"):
+        if not text.startswith(("//", "/*")):
             yield Problem(path, 1, "a header opens with a comment: what it is for, and what it does not do")
-        if "\n#pragma once\n" not in text:
+        guard = re.search(r"\n#ifndef (\w+)\n#define \1\n", text)  # a header that C programs include as well
+        if "\n#pragma once\n" not in text and not guard:
             yield Problem(path, 1, "a header needs #pragma once")
     for number, line in enumerate(text.splitlines(), 1):
         if match := UNFINISHED.search(line):

@@ -89,6 +89,7 @@ class Time(unittest.TestCase):
 class Shape(unittest.TestCase):
     def test_a_header_says_what_it_is_for(self):
         self.assertFalse(list(rules.check_shape("daemon/a.h", "// What it is for.\n#pragma once\n")))
+        self.assertFalse(list(rules.check_shape("daemon/a.h", "/* For C. */\n#ifndef A_H\n#define A_H\n#endif\n")))
         self.assertTrue(list(rules.check_shape("daemon/a.h", "#pragma once\n")))
         self.assertTrue(list(rules.check_shape("daemon/a.h", "// Words.\nint x;\n")))
 
