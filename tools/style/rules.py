@@ -109,6 +109,8 @@ def owner_of(header: str) -> str:
     """The folder of ours that an included header belongs to; empty for others' headers."""
     if header == "moddev/protocol/result.h":
         return "protocol"  # the one header that users and all folders share
+    if header == "moddev/standalone.h":
+        return "standalone"
     if header.startswith("moddev/"):
         return "client"
     first = folder_of(header)
