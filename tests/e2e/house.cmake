@@ -1,0 +1,11 @@
+# The installed package as strangers use it, and the demonstration of tools/quickstart. Both want all of moddev built,
+# as it is when tests run; the prefix is filled anew for each run.
+set(house_prefix ${PROJECT_BINARY_DIR}/prefix)
+add_test(NAME house_install COMMAND ${CMAKE_COMMAND} --install ${PROJECT_BINARY_DIR} --prefix ${house_prefix})
+set_tests_properties(house_install PROPERTIES LABELS e2e TIMEOUT 60 FIXTURES_SETUP house_prefix)
+
+add_test(NAME house_user_project_test
+  COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/house/user_project_test.py ${house_prefix})
+add_test(NAME house_demo_test COMMAND ${PROJECT_SOURCE_DIR}/tools/demo/run ${house_prefix})
+set_tests_properties(house_user_project_test house_demo_test PROPERTIES
+  LABELS e2e TIMEOUT 300 FIXTURES_REQUIRED house_prefix)
