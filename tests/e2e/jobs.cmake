@@ -1,0 +1,11 @@
+# An HTTP server under load through changes, by cycling and by reload.
+if(TARGET moddev)
+  add_executable(jobs_server e2e/jobs/server.cc)
+  target_link_libraries(jobs_server PRIVATE moddev_client moddev_build_flags)
+  foreach(way cycling reloading rules)
+    add_test(NAME jobs_supervise_${way}
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/jobs/supervise_test.py ${way}
+        --moddev $<TARGET_FILE:moddev> --compiler ${CMAKE_C_COMPILER} --server $<TARGET_FILE:jobs_server>)
+    set_tests_properties(jobs_supervise_${way} PROPERTIES LABELS e2e TIMEOUT 180)
+  endforeach()
+endif()
