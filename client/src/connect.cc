@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "client/src/client_factory.h"
+#include "client/src/host_cache.h"
 #include "client/src/image_cache.h"
 #include "client/src/last_epoch.h"
 #include "client/src/limits.h"
@@ -84,6 +85,8 @@ Result<RuntimeParts> common_parts(const ClientOptions& options, const CacheDirec
   if (!cache) return cache.error();
 
   RuntimeParts parts;
+  // A cache that cannot be shared well is still a cache.
+  if (auto use = join_host_cache(places.root)) parts.session.cache_use = std::move(*use);
   parts.session.identity = identity_of_this_process(options.name);
   parts.session.software = "moddev " MODDEV_VERSION;
   parts.session.endpoint = endpoint;

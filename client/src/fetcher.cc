@@ -7,6 +7,14 @@
 
 namespace moddev::client {
 
+Fetcher::~Fetcher() {
+  for (const auto& [digest, transfer] : transfers_) release(digest, transfer);
+}
+
+void Fetcher::release(const Digest& digest, const Transfer& transfer) {
+  if (shared_ != nullptr && transfer.ours) shared_->end_fetch(digest);
+}
+
 void Fetcher::want(const std::vector<WantedBlob>& blobs, TimePoint now) {
   Transfers wanted;
   std::map<Digest, SharedBytes> kept;
@@ -26,6 +34,7 @@ void Fetcher::want(const std::vector<WantedBlob>& blobs, TimePoint now) {
     transfer.size = blob.size;
     wanted.emplace(blob.digest, std::move(transfer));
   }
+  for (const auto& [digest, transfer] : transfers_) release(digest, transfer);  // what is not wanted any more
   transfers_ = std::move(wanted);
   bytes_ = std::move(kept);
   std::erase_if(open_, [&](const Piece& piece) { return !transfers_.contains(piece.digest); });
@@ -40,7 +49,30 @@ std::uint64_t Fetcher::open_bytes() const {
   return sum;
 }
 
+/// Begins what nobody else has begun, and finds what others have brought.
+void Fetcher::look_at_others(TimePoint now) {
+  look_again_ = kNever;
+  for (auto at = transfers_.begin(); at != transfers_.end();) {
+    const auto transfer = at++;
+    if (transfer->second.ours) continue;
+    transfer->second.ours = shared_ == nullptr || shared_->begin_fetch(transfer->first);
+    if (!transfer->second.ours) {
+      transfer->second.since = std::min(transfer->second.since, now);
+      if (!cache_.contains(transfer->first)) {
+        transfer->second.ours = now - transfer->second.since >= limits::kSharedFetchPatience;
+        if (!transfer->second.ours) look_again_ = now + limits::kSharedFetchPoll;
+        continue;
+      }
+    } else if (shared_ == nullptr || !cache_.contains(transfer->first)) {
+      continue;
+    }
+    release(transfer->first, transfer->second);
+    transfers_.erase(transfer);
+  }
+}
+
 void Fetcher::step(TimePoint now, const Ask& ask) {
+  look_at_others(now);
   if (now >= due_) {
     patience_ = std::min<Duration>(patience_ * 2, limits::kPieceLast);
     due_ = now + patience_;
@@ -50,6 +82,7 @@ void Fetcher::step(TimePoint now, const Ask& ask) {
   std::uint64_t credit =
       limits::kOpenPieceBytes - std::min<std::uint64_t>(open_bytes(), limits::kOpenPieceBytes);
   for (auto& [digest, transfer] : transfers_) {
+    if (!transfer.ours) continue;
     // An empty blob is one piece of no bytes; so one byte more than the size is "all asked for".
     while (transfer.asked < std::max<std::uint64_t>(transfer.size, 1)) {
       // Pieces that came before their turn are in memory: the window bounds them too.
@@ -68,7 +101,7 @@ void Fetcher::step(TimePoint now, const Ask& ask) {
 TimePoint Fetcher::next_due() const {
   TimePoint due = open_.empty() ? kNever : due_;
   if (!transfers_.empty() && open_.empty() && not_before_ != TimePoint{}) due = std::min(due, not_before_);
-  return due;
+  return std::min(due, look_again_);
 }
 
 bool Fetcher::take(std::uint64_t id, ReplyBody& reply, TimePoint now) {
@@ -125,12 +158,16 @@ void Fetcher::take_piece(const Piece& piece, BlobReply& reply) {
 }
 
 void Fetcher::keep_small(const Digest& digest, SharedBytes bytes) {
-  if (bytes_in_memory_ + bytes->size() > limits::kBytesInMemory) {
-    if (Status put = cache_.put(digest, *bytes); !put) return fail(digest, put.error());
-  } else {
+  const bool fits = bytes_in_memory_ + bytes->size() <= limits::kBytesInMemory;
+  // A cache that is full costs the others a fetch, but not this client its module.
+  if (!fits || shared_ != nullptr) {
+    if (Status put = cache_.put(digest, *bytes); !put && !fits) return fail(digest, put.error());
+  }
+  if (fits) {
     bytes_in_memory_ += bytes->size();
     bytes_.emplace(digest, std::move(bytes));
   }
+  release(digest, transfers_.at(digest));
   transfers_.erase(digest);
 }
 
@@ -157,6 +194,7 @@ Status Fetcher::write_in_order(const Digest& digest, Transfer& transfer) {
     return {};
   }
   MODDEV_TRY(transfer.writer->commit());
+  release(digest, transfer);
   transfers_.erase(digest);
   return {};
 }
@@ -171,7 +209,10 @@ void Fetcher::start_again(const Digest& digest, Transfer& transfer, Error reason
 }
 
 void Fetcher::fail(const Digest& digest, Error reason) {
-  transfers_.erase(digest);
+  if (const auto transfer = transfers_.find(digest); transfer != transfers_.end()) {
+    release(digest, transfer->second);
+    transfers_.erase(transfer);
+  }
   std::erase_if(open_, [&](const Piece& piece) { return piece.digest == digest; });
   problems_.emplace(digest, std::move(reason));
 }

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "client/src/cache_use.h"
 #include "protocol/blob_store.h"
 #include "protocol/clock.h"
 #include "protocol/messages.h"
@@ -28,7 +29,12 @@ class Fetcher {
  public:
   /// Sends a request for one piece and returns its id.
   using Ask = std::function<std::uint64_t(const BlobRequest&)>;
-  explicit Fetcher(BlobStore& cache) : cache_(cache) {}
+  /// With `shared`, a blob that another client of the same cache is fetching is waited for, and everything
+  /// that is fetched goes into the cache at once.
+  explicit Fetcher(BlobStore& cache, CacheUse* shared = nullptr) : cache_(cache), shared_(shared) {}
+  ~Fetcher();
+  Fetcher(const Fetcher&) = delete;
+  Fetcher& operator=(const Fetcher&) = delete;
 
   /// Replaces what is wanted. Blobs that are still wanted go on where they are; the others are dropped.
   void want(const std::vector<WantedBlob>& blobs, TimePoint now);
@@ -56,6 +62,8 @@ class Fetcher {
     std::uint64_t asked = 0;     // from here on nothing was asked for
     std::uint64_t received = 0;  // up to here everything was written
     unsigned attempts = 0;
+    bool ours = false;                           // nobody else fetches it
+    TimePoint since = kNever;                    // when somebody else was seen to
     std::unique_ptr<BlobWriter> writer;          // larger than one piece
     std::map<std::uint64_t, SharedBytes> early;  // pieces that came before their turn
   };
@@ -67,6 +75,8 @@ class Fetcher {
   };
   using Transfers = std::map<Digest, Transfer>;
 
+  void look_at_others(TimePoint now);
+  void release(const Digest& digest, const Transfer& transfer);
   void take_piece(const Piece& piece, BlobReply& reply);
   void take_error(const Piece& piece, const ErrorReply& error, TimePoint now);
   Status write_in_order(const Digest& digest, Transfer& transfer);
@@ -76,6 +86,8 @@ class Fetcher {
   [[nodiscard]] std::uint64_t open_bytes() const;
 
   BlobStore& cache_;
+  CacheUse* shared_;
+  TimePoint look_again_ = kNever;
   Transfers transfers_;
   std::vector<Piece> open_;
   std::map<Digest, Error> problems_;

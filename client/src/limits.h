@@ -66,6 +66,15 @@ inline constexpr auto kRememberAfter = std::chrono::milliseconds(50);
 /// it written.
 inline constexpr auto kRememberSpread = std::chrono::milliseconds(100);
 
+/// When somebody else fetches a blob into the shared cache: looked again so often.
+inline constexpr auto kSharedFetchPoll = std::chrono::milliseconds(2);
+/// After so long it is fetched here, too: who began may have been stopped.
+inline constexpr auto kSharedFetchPatience = std::chrono::seconds(1);
+/// How often the list of a cache's user is read while he is changing it; then all that was ever in it counts.
+inline constexpr unsigned kTableReads = 1'000;
+/// What ran last at an endpoint is kept in the cache for so long.
+inline constexpr auto kRememberedAge = std::chrono::hours(30 * 24);
+
 /// When former views are looked at: after the first, then less and less often up to the last.
 inline constexpr auto kCollectFirst = std::chrono::milliseconds(1);
 inline constexpr auto kCollectLast = std::chrono::milliseconds(250);

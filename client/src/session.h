@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "client/src/cache_use.h"
 #include "client/src/loader.h"
 #include "client/src/view_store.h"
 #include "protocol/blob_store.h"
@@ -32,6 +33,8 @@ struct SessionOptions {
   std::string endpoint;
   /// Seed of the jitter that spreads reconnecting crowds.
   std::uint64_t seed = 1;
+  /// The other clients of the cache; null when there are none.
+  std::shared_ptr<client::CacheUse> cache_use;
 };
 
 /// What a session knows about itself, for people who wait for something.

@@ -163,11 +163,25 @@ void Session::State::begin_fetch(EpochInWork& work) {
   for (auto* other : {&behind, &pending}) {
     if (*other && &**other != &work && (*other)->stage == Stage::kFetching) (*other)->stage = Stage::kWanted;
   }
+  tell_use();
   auto places =
       client::locate_blobs(client::modules_to_load(work.manifest, live_manifest()), work.bytes, cache);
   work.from_cache = std::move(places.cached);
   fetcher.want(places.missing, now);
   work.stage = Stage::kFetching;
+}
+
+void Session::State::tell_use() {
+  if (!options.cache_use) return;
+  std::vector<Digest> digests;
+  const auto add = [&digests](const Manifest& manifest) {
+    for (const auto& [name, entry] : manifest.modules) digests.push_back(entry.digest);
+  };
+  if (const Manifest* live = live_manifest()) add(*live);
+  for (const auto* work : {&behind, &pending}) {
+    if (*work && (*work)->stage != Stage::kNeedsManifest) add((*work)->manifest);
+  }
+  options.cache_use->use(digests);
 }
 
 void Session::State::load(EpochInWork& work) {

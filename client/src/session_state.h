@@ -35,7 +35,7 @@ struct Session::State {
         views(views_),
         random(static_cast<std::minstd_rand::result_type>(options.seed % 2147483646 + 1)),
         requests(link, random),
-        fetcher(cache) {}
+        fetcher(cache, options.cache_use.get()) {}
 
   // --- session.cc: the connection
   TimePoint step(TimePoint time);
@@ -86,6 +86,8 @@ struct Session::State {
   void advance();
   void begin_fetch(client::EpochInWork& work);
   void load(client::EpochInWork& work);
+  /// Tells the other clients of the cache what this one needs.
+  void tell_use();
   void fail(client::EpochInWork& work, std::vector<ModuleFailure> failures);
   void prepared(client::EpochInWork& work);
   void apply_prepared();

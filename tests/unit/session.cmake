@@ -3,6 +3,7 @@ moddev_add_test(session_unit_test
     unit/session/discovery_test.cc
     unit/session/epochs_test.cc
     unit/session/fetcher_test.cc
+    unit/session/host_cache_test.cc
     unit/session/joining_test.cc
     unit/session/last_epoch_test.cc
     unit/session/requests_test.cc

@@ -1,26 +1,25 @@
-/* moddev for C, and for the bindings of other languages. The ABI is stable: functions are only added,
- * structures grow only at the end and begin with their size, handles are opaque. What each thing means is
- * told in client.h and view.h.
- *
- * [example] client/examples/print_score.c is a whole program.
- *   moddev_options options = {.size = sizeof options, .name = "worker-1"};
- *   moddev_error* error = NULL;
- *   moddev_client* client = moddev_connect(&options, &error);
- *   if (client && moddev_wait_for(client, "scorer", 10000, &error) == MODDEV_OK) {
- *     moddev_pin* pin = moddev_pin_current(client);
- *     long (*score)(long) = (long (*)(long))moddev_pin_function(pin, "scorer", "score", &error);
- *     if (score) printf("%ld\n", score(20));
- *     moddev_unpin(pin);
- *   }
- *   if (error) fprintf(stderr, "%s\n", moddev_error_message(error));
- *   moddev_error_free(error);
- *   moddev_disconnect(client);
- *
- * Errors: a function that fails sets *error, when `error` is not NULL, to an error that the caller frees, and
- * leaves it alone otherwise. Strings are UTF-8 and end with a zero byte; those that a function returns live
- * as long as the handle that they were asked of. No function throws. */
-#ifndef MODDEV_C_API_H
-#define MODDEV_C_API_H
+// moddev for C, and for the bindings of other languages. The ABI is stable: functions are only added,
+// structures grow only at the end and begin with their size, handles are opaque. What each thing means is
+// told in client.h and view.h.
+//
+// [example] client/examples/print_score.c is a whole program.
+//   moddev_options options = {.size = sizeof options, .name = "worker-1"};
+//   moddev_error* error = NULL;
+//   moddev_client* client = moddev_connect(&options, &error);
+//   if (client && moddev_wait_for(client, "scorer", 10000, &error) == MODDEV_OK) {
+//     moddev_pin* pin = moddev_pin_current(client);
+//     long (*score)(long) = (long (*)(long))moddev_pin_function(pin, "scorer", "score", &error);
+//     if (score) printf("%ld\n", score(20));
+//     moddev_unpin(pin);
+//   }
+//   if (error) fprintf(stderr, "%s\n", moddev_error_message(error));
+//   moddev_error_free(error);
+//   moddev_disconnect(client);
+//
+// Errors: a function that fails sets *error, when `error` is not NULL, to an error that the caller frees, and
+// leaves it alone otherwise. Strings are UTF-8 and end with a zero byte; those that a function returns live
+// as long as the handle that they were asked of. No function throws.
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -135,5 +134,4 @@ MODDEV_API void moddev_unwatch(moddev_watch* watch);
 
 #ifdef __cplusplus
 }
-#endif
 #endif
