@@ -51,8 +51,9 @@ class BlobStore {
   virtual Status sync() { return {}; }
   /// Does ahead a little of what the next commits would wait for: making files and directories, which takes
   /// ext4 up to a millisecond each when many were deleted nearby (it skips recently deleted inodes). To be
-  /// called when there is time, after a commit was handed on, and at the start.
-  virtual void make_ready() {}
+  /// called when there is time, after a commit was handed on, and at the start. Returns whether nothing is
+  /// left to do.
+  virtual bool make_ready() { return true; }
 
   /// Writes `bytes`, whose digest must be `digest` (else kCorrupt), unless it is there already.
   Status put(const Digest& digest, std::span<const std::byte> bytes);
@@ -75,7 +76,7 @@ class DirectoryBlobStore final : public BlobStore {
   [[nodiscard]] Result<std::vector<Digest>> list() const override;
   Status remove(const Digest& digest) override;
   Status sync() override;
-  void make_ready() override;
+  bool make_ready() override;
 
   [[nodiscard]] std::filesystem::path path_of(const Digest& digest) const;
 

@@ -250,7 +250,7 @@ Result<std::unique_ptr<BlobWriter>> DirectoryBlobStore::create() {
   return std::unique_ptr<BlobWriter>(std::make_unique<Writer>(state_));
 }
 
-void DirectoryBlobStore::make_ready() {
+bool DirectoryBlobStore::make_ready() {
   unsigned shard = 0;
   unsigned last_shard = 0;
   bool file_is_ready = false;
@@ -262,10 +262,12 @@ void DirectoryBlobStore::make_ready() {
   }
   // Without the lock, because this can take long; an error shows when the file or directory is really needed.
   for (; shard < last_shard; ++shard) (void)::mkdir((root_ / shard_name(shard)).c_str(), 0700);
-  if (file_is_ready) return;
+  const bool all_shards = last_shard == kShards;
+  if (file_is_ready) return all_shards;
   auto temporary = Temporary::create(root_);
   const std::lock_guard lock(state_->mutex);
   if (temporary.ok() && state_->ready == nullptr) state_->ready = std::move(*temporary);
+  return all_shards;
 }
 
 Status DirectoryBlobStore::sync() {

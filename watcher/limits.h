@@ -23,6 +23,10 @@ inline constexpr std::size_t kDirectoriesPerStep = 128;
 /// After a step's work events are read again, so that a file that is saved over and over goes out once. More
 /// rounds wait for the next step.
 inline constexpr int kRoundsPerStep = 8;
+/// The blob store is made ready for the next change so long after it was used, when those who hear of this
+/// one are done with it; in small portions with a pause between them.
+inline constexpr auto kStoreReadyAfter = std::chrono::milliseconds(20);
+inline constexpr auto kStoreReadyPause = std::chrono::milliseconds(5);
 
 // ------------------------------------------------------------------------------------ when a file is
 // finished

@@ -33,11 +33,8 @@ TimePoint Watcher::step(TimePoint now) {
   s.progress_builds();
   s.progress_syncs();
   s.hand_out();
-  // The step after the one that handed out has time to prepare for the next change.
-  if (quiet && s.store_used && !s.has_work() && s.looks_left == limits::kLooksPerStep) {
-    s.store_used = false;
-    s.blobs.make_ready();
-  }
+  if (quiet && now >= s.store_ready_at && !s.has_work() && s.looks_left == limits::kLooksPerStep)
+    s.store_ready_at = s.blobs.make_ready() ? kNever : now + limits::kStoreReadyPause;
   return s.next_deadline();
 }
 
@@ -141,8 +138,8 @@ bool Watcher::State::has_work() const {
 }
 
 TimePoint Watcher::State::next_deadline() {
-  if (has_work() || store_used) return now;
-  TimePoint next = std::min({root_retry_at, events.next_poll(), hold_deadline()});
+  if (has_work()) return now;
+  TimePoint next = std::min({root_retry_at, events.next_poll(), hold_deadline(), store_ready_at});
   for (const auto& [id, until] : builds) next = std::min(next, until);
   for (const Sync& sync : syncs) next = std::min(next, sync.stage == Sync::Stage::kNew ? now : sync.deadline);
   if (root_gone) return next;

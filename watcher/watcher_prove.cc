@@ -202,7 +202,7 @@ void Watcher::State::keep_finished(const std::string& path, const Look& look) {
       return failed(path);
     }
     warned.erase("store-failed");
-    store_used = true;
+    store_ready_at = std::min<TimePoint>(store_ready_at, now + limits::kStoreReadyAfter);
   }
   snapshotter.cancel();
   const std::int64_t stamp = files.stamp_now();

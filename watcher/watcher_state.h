@@ -120,10 +120,10 @@ struct Watcher::State {
 
   std::map<std::string, FileChange> finished;
   TimePoint finished_since{};
-  TimePoint touched_at{};         // when the last hint about any file came
-  std::deque<GivenLately> given;  // the last limits::kBurstFiles different files that went out
-  bool burst = false;             // `finished` collects what follows many files that went out just now
-  bool store_used = false;        // since it was last made ready
+  TimePoint touched_at{};             // when the last hint about any file came
+  std::deque<GivenLately> given;      // the last limits::kBurstFiles different files that went out
+  bool burst = false;                 // `finished` collects what follows many files that went out just now
+  TimePoint store_ready_at = kNever;  // when it is made ready for what comes next
   std::map<std::string, FileChange> parked;
   std::unordered_map<std::string, std::string> rejected;
   std::set<std::string> warned;

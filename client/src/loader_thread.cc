@@ -125,7 +125,7 @@ void LoaderThread::run() {
       bytes_to_keep_ -= bytes->size();
       // A cache that is full or broken costs a fetch later, nothing else.
       (void)options_.cache.put(digest, *bytes);
-      if (to_keep_.empty()) options_.cache.make_ready();
+      if (to_keep_.empty()) (void)options_.cache.make_ready();
     } else {
       break;
     }
