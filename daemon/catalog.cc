@@ -165,4 +165,9 @@ Catalog::Outcome Catalog::apply(const watcher::Batch& batch) {
   return outcome;
 }
 
+void Catalog::add_digests(std::set<Digest>& to) const {
+  for (const auto& [path, file] : files_) to.insert(file.digest);
+  for (const auto& [name, module] : modules_) to.insert(module.digest);
+}
+
 }  // namespace moddev::daemon

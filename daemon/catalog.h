@@ -48,6 +48,8 @@ class Catalog {
 
   /// What the directory holds, as far as it is acceptable.
   [[nodiscard]] const ModuleSet& modules() const { return modules_; }
+  /// Adds the digests of all files, also of those that are no modules: they may become some.
+  void add_digests(std::set<Digest>& to) const;
 
  private:
   /// One file that could be an artifact.

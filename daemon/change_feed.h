@@ -20,6 +20,8 @@ class ChangeFeed {
   [[nodiscard]] virtual std::uint64_t begin_build(TimePoint now) = 0;
   virtual void renew_build(std::uint64_t id, TimePoint now) = 0;
   virtual void end_build(std::uint64_t id, bool success) = 0;
+  /// Whether bytes are in the blob store, or will be soon, that no output has told of yet.
+  [[nodiscard]] virtual bool holds_back() const = 0;
   [[nodiscard]] virtual std::vector<int> descriptors() const = 0;
   [[nodiscard]] virtual std::string backend() const = 0;
 };
@@ -34,6 +36,7 @@ class WatcherFeed final : public ChangeFeed {
   [[nodiscard]] std::uint64_t begin_build(TimePoint now) override { return watcher_.begin_build(now); }
   void renew_build(std::uint64_t id, TimePoint now) override { watcher_.renew_build(id, now); }
   void end_build(std::uint64_t id, bool success) override { watcher_.end_build(id, success); }
+  [[nodiscard]] bool holds_back() const override { return watcher_.holds_back(); }
   [[nodiscard]] std::vector<int> descriptors() const override { return watcher_.descriptors(); }
   [[nodiscard]] std::string backend() const override { return watcher_.backend(); }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "daemon/builds.h"
+#include "daemon/housekeeping.h"
 #include "daemon/limits.h"
 #include "daemon/request_handler.h"
 #include "daemon/rollbacks.h"
@@ -91,6 +92,7 @@ struct Daemon::State {
         catalog(options.catalog, blobs),
         builds(change_feed),
         fleet(options.fleet),
+        housekeeping(options.retention, journal, blobs, catalog, fleet),
         serving{journal,
                 blobs,
                 fleet,
@@ -119,6 +121,7 @@ struct Daemon::State {
   void answer_rollbacks(TimePoint now);
   void heartbeat(TimePoint now);
   void write_applied(TimePoint now);
+  TimePoint keep_house(TimePoint now);
   [[nodiscard]] TimePoint next_due(TimePoint now) const;
 
   void notice_deafness(TimePoint now);
@@ -151,6 +154,7 @@ struct Daemon::State {
   Builds builds;
   Rollbacks rollbacks;
   Fleet fleet;
+  Housekeeping housekeeping;
   Serving serving;
 
   /// Whether the first full scan is in the catalog. Before, a file that is not there yet is not removed.
@@ -205,7 +209,8 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.answer_rollbacks(now);
   s.heartbeat(now);
   s.write_applied(now);
-  s.due = std::min({watcher_due, fleet_due, s.next_due(now)});
+  const TimePoint house_due = s.keep_house(now);
+  s.due = std::min({watcher_due, fleet_due, house_due, s.next_due(now)});
   return s.due;
 }
 
@@ -267,6 +272,7 @@ TimePoint Daemon::State::take_in_changes(TimePoint now) {
     }
   }
   builds.ended(output.builds, revision);
+  if (!output.batches.empty()) housekeeping.disturb(now);
   return next;
 }
 
@@ -327,6 +333,7 @@ void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now)
 
   AnnounceEvent event{current.epoch, current.base, current.manifest.digest(), current.changes, {}};
   serving.pending = event;
+  housekeeping.disturb(now);
   event.inline_blobs = inline_blobs(current);
   send_first(std::move(event));
   announce_seq = serving.seq;
@@ -501,6 +508,7 @@ void Daemon::State::commit(TimePoint now, WallTime wall) {
     refused.reset();
   }
   decided = proposed;
+  housekeeping.disturb(now);
   fleet.committed(now);
   again = true;
 }
@@ -566,15 +574,29 @@ void Daemon::State::heartbeat(TimePoint now) {
   transport.publish({journal.id(), serving.seq, HeartbeatEvent{journal.head(), journal.committed().epoch}});
 }
 
+TimePoint Daemon::State::keep_house(TimePoint now) {
+  const bool calm = scanned && !fleet.busy() && !undecided() && !again && serving.applied.empty() &&
+                    !rollbacks.waiting() && !changes.holds_back();
+  const TimePoint next = housekeeping.step(now, calm);
+  if (const std::optional<Error> problem = housekeeping.take_problem()) {
+    tell(WarningEvent{"housekeeping_failed", "Old epochs and files are not cleaned up at the moment: " +
+                                                 problem->message + ". It is tried again later."});
+  }
+  return next;
+}
+
 /// Behind the switch, so that no executor waits for a table that only people read.
 void Daemon::State::write_applied(TimePoint /*now*/) {
   if (fleet.busy() || again) return;
-  for (std::size_t n = 0; n < limits::kAppliedRecordsPerStep && !serving.applied.empty(); ++n) {
-    if (Status recorded = journal.record_applied(serving.applied.front()); !recorded && !applied_lost) {
-      applied_lost = true;
-      journal_refused("Who applied what is missing in the history", recorded.error());
-    }
-    serving.applied.pop_front();
+  if (serving.applied.empty()) return;
+  const auto end = serving.applied.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                                 serving.applied.size(), limits::kAppliedRecordsPerStep));
+  const std::vector<AppliedRecord> records(std::make_move_iterator(serving.applied.begin()),
+                                           std::make_move_iterator(end));
+  serving.applied.erase(serving.applied.begin(), end);
+  if (Status recorded = journal.record_applied(records); !recorded && !applied_lost) {
+    applied_lost = true;
+    journal_refused("Who applied what is missing in the history", recorded.error());
   }
   if (!serving.applied.empty()) again = true;
 }

@@ -13,6 +13,7 @@
 #include "daemon/change_feed.h"
 #include "daemon/fleet.h"
 #include "daemon/journal.h"
+#include "daemon/retention.h"
 #include "daemon/transport.h"
 #include "protocol/blob_store.h"
 #include "protocol/clock.h"
@@ -26,6 +27,7 @@ struct DaemonOptions {
   std::int64_t pid = 0;   // told in hello and status
   FleetOptions fleet;
   CatalogOptions catalog;
+  RetentionOptions retention{};
 };
 
 // What happened, for the terminal; the JSON lines of `moddev watch --json` are made of these.

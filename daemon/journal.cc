@@ -419,6 +419,51 @@ Result<VersionRecord> Journal::version_before(const std::string& module, Version
                                module, below, "A version before " + std::to_string(below));
 }
 
+Result<RetainedHistory> Journal::retained() const {
+  const State& s = *state_;
+  RetainedHistory history;
+  history.forgotten = s.forgotten;
+  history.head = s.head;
+  std::map<Digest, BlobUse> uses;
+  Manifest manifest;  // of the committed epoch so far
+  if (s.base != 0) {
+    auto base = s.snapshot(s.base);
+    if (!base) return base.error();
+    manifest = std::move(*base);
+  }
+  for (const auto& [name, module] : manifest.modules) uses[module.digest].size = module.size;
+  sqlite::Statement rows =
+      s.db.prepare(("select " + std::string(schema::kChangeColumns) +
+                    ", e.epoch, e.state from changes c join epochs e on e.epoch=c.epoch order by "
+                    "c.epoch, c.name")
+                       .c_str());
+  while (true) {
+    auto row = rows.step();
+    if (!row) return row.error();
+    if (!*row) break;
+    auto change = schema::read_change(rows, 0);
+    if (!change) return change.error();
+    const Epoch epoch = rows.count(schema::kChangeColumnCount);
+    if (change->change != ChangeKind::kRemoved) uses[change->module.digest].size = change->module.size;
+    if (rows.text(schema::kChangeColumnCount + 1) == to_string(EpochState::kCommitted)) {
+      if (const ModuleEntry* before = manifest.find(change->module.name)) uses[before->digest].until = epoch;
+      State::take_over(manifest, std::move(*change));
+    } else {
+      uses[change->module.digest].until = epoch;
+    }
+  }
+  for (const auto& [name, module] : s.committed.modules) uses[module.digest].until = kStillUsed;
+  for (const auto& [name, hold] : s.holds) {
+    if (hold.content) uses[hold.content->digest] = {hold.content->size, kStillUsed};
+  }
+  for (const auto& [digest, use] : uses) history.blobs.push_back(use);
+  auto newest = s.db.prepare("select base from epochs where epoch=?");
+  auto found = newest.bind(s.committed.epoch).step();
+  if (!found) return found.error();
+  if (*found) history.before_committed = newest.count(0);
+  return history;
+}
+
 Result<std::map<Digest, std::uint64_t>> Journal::referenced() const {
   const State& s = *state_;
   std::map<Digest, std::uint64_t> all;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "daemon/holds.h"
+#include "daemon/retention.h"
 #include "protocol/clock.h"
 #include "protocol/manifest.h"
 #include "protocol/messages.h"
@@ -130,6 +131,8 @@ class Journal {
   /// Forgets the epochs up to `until`, which must be older than the committed one, but for the manifests of
   /// those in `keep`. Numbers stay used: versions and epochs go on from where they are.
   Status forget(Epoch until, const std::set<Epoch>& keep);
+  /// Every blob that retained epochs brought or lead on from, with the time when it was replaced.
+  [[nodiscard]] Result<RetainedHistory> retained() const;
   /// Every digest that a retained epoch, a kept manifest or a hold names, with its size.
   [[nodiscard]] Result<std::map<Digest, std::uint64_t>> referenced() const;
 

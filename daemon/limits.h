@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 
 #include "protocol/limits.h"
 
@@ -40,6 +41,15 @@ inline constexpr int kJournalTidyPages = 256;
 inline constexpr int kJournalLogPages = 4'096;
 /// Damaged journals that are set aside for a person to look at; the oldest go first.
 inline constexpr std::size_t kDamagedJournalsKept = 4;
+/// How much of the past is kept, when there is time to look: so many epochs, and so many bytes of blobs. Older
+/// epochs are forgotten first; the committed one, the one before it and what an executor pins never are.
+inline constexpr std::size_t kRetainedEpochs = 1'000;
+inline constexpr std::uint64_t kRetainedBytes = 8ULL * 1024 * 1024 * 1024;
+/// There is time when nothing happened for so long. Then, after so many new epochs, the past is looked at.
+inline constexpr auto kQuietBeforeTidying = std::chrono::seconds(2);
+inline constexpr std::uint64_t kEpochsBetweenLooks = 20;
+/// Blobs removed in one step; the rest waits for the next one.
+inline constexpr std::size_t kRemovalsPerStep = 64;
 /// How often one refused content is proposed again because the executors that refused it have gone. After
 /// that only a refresh or different bytes cause another try: an executor that dies while loading, and is
 /// started again by a supervisor, must not die for ever.

@@ -89,6 +89,10 @@ bool Watcher::idle() const {
          s.syncs.empty() && s.builds.empty();
 }
 
+bool Watcher::holds_back() const {
+  return !idle() || !state_->parked.empty();
+}
+
 std::vector<int> Watcher::descriptors() const {
   return state_->events.descriptors();
 }

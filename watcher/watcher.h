@@ -114,6 +114,9 @@ class Watcher {
 
   /// Whether the initial scan is done and nothing is being written, proven or held back.
   [[nodiscard]] bool idle() const;
+  /// Whether bytes are in the blob store, or will be soon, that no output has told of yet: not idle, or
+  /// something that a failed build left is put aside.
+  [[nodiscard]] bool holds_back() const;
   [[nodiscard]] std::vector<int> descriptors() const;
   /// "inotify", "polling", "fsevents", as EventSource names itself.
   [[nodiscard]] std::string backend() const;

@@ -9,6 +9,7 @@ moddev_add_test(state_unit_test
     unit/state/journal_damage_test.cc
     unit/state/journal_kill_test.cc
     unit/state/journal_test.cc
+    unit/state/retention_test.cc
     unit/state/rollback_test.cc
     unit/state/versioner_test.cc
   LIBRARIES moddev_support_service SQLite::SQLite3

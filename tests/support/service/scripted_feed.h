@@ -32,12 +32,15 @@ class ScriptedFeed final : public ChangeFeed {
   }
   void renew_build(std::uint64_t id, TimePoint) override { ++builds.at(id); }
   void end_build(std::uint64_t id, bool success) override { ended.emplace_back(id, success); }
+  [[nodiscard]] bool holds_back() const override { return holding_back; }
   [[nodiscard]] std::vector<int> descriptors() const override { return {}; }
   [[nodiscard]] std::string backend() const override { return "scripted"; }
 
   std::map<std::string, std::string> content;
   /// Syncs are not completed as long as this is set.
   bool hold_syncs = false;
+  /// As if a build were held.
+  bool holding_back = false;
   /// What the next take_output() gives, besides completed syncs.
   watcher::Output output;
   /// How often each build was renewed, and which were ended with what success.

@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "daemon/limits.h"
 #include "tests/support/state/scratch.h"
@@ -511,6 +512,62 @@ TEST_F(JournalTest, TheFirstSchemaIsBroughtUpToDate) {
     EXPECT_EQ(journal->applied(5)->at(0).elapsed_us, 840);
     EXPECT_TRUE(journal->holds().empty());
   }
+}
+
+/// A history with everything that the tables can hold.
+void write_sample(const std::filesystem::path& file) {
+  const auto journal = open_journal(file, 0, "a boot");
+  commit(*journal, {{"base", content("x")}, {"once", content("o")}, {"scorer", content("1", {"base"})}}, 10);
+  for (const char* bytes : {"2", "3", "4"})
+    commit(*journal, {{"base", content("x")}, {"scorer", content(bytes)}}, 20);
+  ASSERT_TRUE(journal->forget(2, {1}));
+  abort(*journal, {{"base", content("x")}, {"scorer", content("refused")}}, 30);
+  EpochRecord rollback = next(*journal, {{"base", content("x")}, {"scorer", content("3")}}, 40);
+  rollback.cause = "rollback to epoch 3";
+  rollback.restores = 3;
+  rollback.holds = HoldSet{{"scorer", Hold{content("3", {"base"}), 3, digest_of("refused"), "lib/some.so"}},
+                           {"new", Hold{std::nullopt, 0, digest_of("n"), "new.py"}}};
+  ASSERT_TRUE(journal->record_epoch(rollback));
+  ASSERT_TRUE(journal->record_commit(rollback.epoch, at_second(41)));
+  const Uuid id = *Uuid::parse("00112233-4455-4677-8899-aabbccddeeff");
+  ASSERT_TRUE(journal->record_applied(
+      AppliedRecord{rollback.epoch, {id, "worker-1", "host", 4711}, at_second(42), 840}));
+}
+
+TEST_F(JournalTest, TheSecondSchemaIsReadAsItWasWritten) {
+  const auto golden = std::filesystem::path(MODDEV_GOLDEN_DIR) / "journal" / "schema2.sqlite";
+  if (std::getenv("MODDEV_UPDATE_GOLDEN") != nullptr) {
+    std::filesystem::remove(golden);
+    write_sample(golden);
+    for (const char* suffix : {"-wal", "-shm", ".lock"}) std::filesystem::remove(golden.string() + suffix);
+  }
+  std::filesystem::copy_file(golden, path);
+  std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  // A fresh one tells what it should hold.
+  write_sample(scratch / "fresh");
+  const auto fresh = open_journal(scratch / "fresh");
+  const auto journal = open_journal(path);
+  EXPECT_EQ(journal->opened(), Journal::Opened::kExisting);
+  EXPECT_EQ(journal->notice(), "");
+  EXPECT_EQ(journal->head(), 6U);
+  EXPECT_EQ(journal->forgotten(), 2U);
+  EXPECT_EQ(journal->committed(), fresh->committed());
+  EXPECT_EQ(journal->last_versions(), fresh->last_versions());
+  EXPECT_EQ(journal->holds(), fresh->holds());
+  EXPECT_EQ(journal->holds().size(), 2U);
+  for (const Epoch epoch : {1, 2, 3, 4, 5, 6}) {
+    const auto mine = journal->manifest(epoch);
+    const auto wanted = fresh->manifest(epoch);
+    ASSERT_EQ(mine.ok(), wanted.ok()) << epoch;
+    if (mine) {
+      EXPECT_EQ(*mine, *wanted);
+    }
+  }
+  EXPECT_EQ(journal->epoch(5)->failures, fresh->epoch(5)->failures);
+  EXPECT_EQ(journal->epoch(6)->cause, "rollback to epoch 3");
+  EXPECT_EQ(journal->epoch(6)->restores, 3U);
+  EXPECT_EQ(journal->applied(6)->at(0).executor.name, "worker-1");
+  EXPECT_EQ(*journal->referenced(), *fresh->referenced());
 }
 
 /// Runs SQL on a journal that nobody holds.
