@@ -29,8 +29,9 @@ namespace moddev::bench {
 namespace {
 
 constexpr std::int64_t kPatienceMs = 20'000;
-/// A developer's builds are further apart than what is left to do after a switch; so are the rounds.
-constexpr auto kPause = std::chrono::milliseconds(25);
+/// A developer's builds are further apart than the work that is put off until after a switch; so are the
+/// rounds.
+constexpr auto kPause = std::chrono::milliseconds(200);
 
 struct Options {
   int rounds = 40;
