@@ -113,6 +113,7 @@ struct Daemon::State {
   // The steps, in their order.
   TimePoint take_in_changes(TimePoint now);
   void propose(TimePoint now, WallTime wall);
+  void go_back(TimePoint now, WallTime wall);
   void roll_back(TimePoint now, WallTime wall);
   void answer_requests(TimePoint now, WallTime wall);
   TimePoint steer_fleet(TimePoint now, WallTime wall);
@@ -128,14 +129,16 @@ struct Daemon::State {
   void remember_refusal_of_former_run();
   [[nodiscard]] bool refused_may_be_retried() const;
   [[nodiscard]] bool undecided() const { return scanned && revision != decided; }
-  void announce(EpochRecord record, TimePoint since, TimePoint now);
+  void announce(EpochRecord record, TimePoint since, TimePoint now, bool known_good = false);
   bool end_holds(TimePoint now);
   void tell_holds(const HoldSet& holds);
+  [[nodiscard]] EpochRecord committed_again(WallTime wall) const;
   [[nodiscard]] std::vector<AnnounceEvent::Inline> inline_blobs(const EpochRecord& record) const;
   void take_refresh(IncomingRequest request, TimePoint now);
   void carry_out(FleetAction action, TimePoint now, WallTime wall);
   void commit(TimePoint now, WallTime wall);
   void abort(FleetAction action, WallTime wall);
+  void begin_trial(FleetAction action);
   void send_first(decltype(Event::body) body) {
     transport.publish({journal.id(), ++serving.seq, std::move(body)});
   }
@@ -170,7 +173,10 @@ struct Daemon::State {
   EpochRecord current;  // while the fleet is busy
   std::uint64_t announce_seq = 0;
   std::uint64_t commit_seq = 0;
+  CommitEvent trial;  // to the canaries of the epoch under way
+  std::uint64_t trial_seq = 0;
   bool commit_wanted = false;
+  std::optional<FleetAction> dying_of;  // kReturn, until it is done
   std::optional<Refused> refused;
   TimePoint retry_refused_at = kNever;
   Backoff proposing;
@@ -201,6 +207,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.notice_deafness(now);
   const TimePoint watcher_due = s.take_in_changes(now);
   s.propose(now, wall);
+  s.go_back(now, wall);
   s.roll_back(now, wall);
   s.answer_requests(now, wall);
   const TimePoint fleet_due = s.steer_fleet(now, wall);
@@ -285,9 +292,15 @@ bool Daemon::State::refused_may_be_retried() const {
 }
 
 void Daemon::State::propose(TimePoint now, WallTime wall) {
-  if (!scanned || fleet.busy() || !proposing.due(now)) return;
+  if (!scanned || !proposing.due(now)) return;
+  if (fleet.busy()) {
+    if (!undecided() || !fleet.only_followers_left()) return;
+    fleet.let_followers_go(now);  // something newer comes in the next step
+    again = true;
+    return;
+  }
   const bool retry = now >= retry_refused_at && refused_may_be_retried();
-  if (!undecided() && !retry) return;
+  if (!undecided() && !retry && !serving.somebody_is_ahead) return;
   if (!journal.holds().empty() && !end_holds(now)) return;
 
   const Manifest* avoided = refused && !retry ? &refused->manifest : nullptr;
@@ -295,11 +308,14 @@ void Daemon::State::propose(TimePoint now, WallTime wall) {
   if (!journal.holds().empty()) held = with_holds(catalog.modules(), journal.holds());
   std::optional<EpochRecord> record = next_epoch(held ? *held : catalog.modules(), journal.committed(),
                                                  avoided, journal.head(), journal.last_versions(), wall);
+  bool known_good = false;
   if (!record) {
     decided = revision;
     noticed = kNever;
     if (retry) refused.reset();  // the directory holds the committed content again
-    return;
+    if (!serving.somebody_is_ahead) return;
+    record = committed_again(wall);
+    known_good = true;
   }
   if (Status recorded = journal.record_epoch(*record); !recorded) {
     if (proposing.failed(now))
@@ -309,7 +325,43 @@ void Daemon::State::propose(TimePoint now, WallTime wall) {
   proposing.succeeded();
   const TimePoint since = noticed == kNever ? now : std::min(noticed, now);
   noticed = kNever;
-  announce(std::move(*record), since, now);
+  announce(std::move(*record), since, now, known_good);
+}
+
+/// Executors died of what is committed. Changes in the directory have their turn before: they may be the
+/// cure.
+void Daemon::State::go_back(TimePoint now, WallTime wall) {
+  if (!dying_of || !scanned || undecided() || fleet.busy() || !proposing.due(now)) return;
+  if (dying_of->epoch != journal.committed().epoch) return dying_of.reset();
+  Result<EpochRecord> record = roll_back_all(journal, catalog.modules(), 0, wall);
+  if (!record) {
+    tell(WarningEvent{"executors_died", dying_of->reason + ". " + record.error().message});
+    return dying_of.reset();
+  }
+  record->cause = "return to epoch " + std::to_string(record->restores) + ", because " + dying_of->reason;
+  if (Status recorded = journal.record_epoch(*record); !recorded) {
+    if (proposing.failed(now)) journal_refused("The return waits for the next try", recorded.error());
+    return;
+  }
+  proposing.succeeded();
+  tell(WarningEvent{"returned",
+                    dying_of->reason + ": everyone goes back to epoch " + std::to_string(record->restores) +
+                        ". What had changed stays out until its files change; a rollback to epoch " +
+                        std::to_string(dying_of->epoch) + " brings it back as it is."});
+  dying_of.reset();
+  announce(std::move(*record), now, now, true);
+}
+
+/// What is committed, under a number that those must take who run an epoch that was aborted: canaries.
+EpochRecord Daemon::State::committed_again(WallTime wall) const {
+  EpochRecord record;
+  record.epoch = journal.head() + 1;
+  record.base = journal.committed().epoch;
+  record.manifest = journal.committed();
+  record.manifest.epoch = record.epoch;
+  record.announced_at = wall;
+  record.cause = "return of the canaries to epoch " + std::to_string(record.base);
+  return record;
 }
 
 /// A rollback leads on from what is decided: changes in the directory have their turn before it.
@@ -325,11 +377,12 @@ void Daemon::State::roll_back(TimePoint now, WallTime wall) {
 }
 
 /// What is recorded is told to everyone, and the switch to it begins.
-void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now) {
+void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now, bool known_good) {
   proposed = revision;
+  serving.somebody_is_ahead = false;
   current = std::move(record);
   tell(PublishedEvent{current.epoch, current.changes, fleet.members(), current.cause});
-  fleet.begin(current.epoch, since, now);
+  fleet.begin(current.epoch, since, now, known_good);
 
   AnnounceEvent event{current.epoch, current.base, current.manifest.digest(), current.changes, {}};
   serving.pending = event;
@@ -444,7 +497,9 @@ TimePoint Daemon::State::steer_fleet(TimePoint now, WallTime wall) {
     if (commit_wanted && committing.due(now)) commit(now, wall);
   } while (!actions.empty());
   // What came in meanwhile has its turn.
-  if (!fleet.busy() && undecided() && proposing.due(now)) again = true;
+  const bool free = !fleet.busy() || (undecided() && fleet.only_followers_left());
+  const bool wanted = undecided() || serving.somebody_is_ahead || dying_of;
+  if (free && scanned && wanted && proposing.due(now)) again = true;
   return next;
 }
 
@@ -453,6 +508,12 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
   switch (action.kind) {
     case Kind::kRepeatAnnounce:
       if (serving.pending) send_again(*serving.pending, announce_seq);
+      break;
+    case Kind::kTrial:
+      begin_trial(std::move(action));
+      break;
+    case Kind::kRepeatTrial:
+      send_again(trial, trial_seq);
       break;
     case Kind::kCommit:
       commit_wanted = true;
@@ -483,7 +544,23 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
     case Kind::kFailed:
       tell(WarningEvent{"executor_failed", describe(action)});
       break;
+    case Kind::kReturn:
+      dying_of = std::move(action);
+      break;
   }
+}
+
+void Daemon::State::begin_trial(FleetAction action) {
+  trial = CommitEvent{action.epoch, std::move(action.canaries)};
+  send_first(trial);
+  trial_seq = serving.seq;
+  const std::size_t count = trial.only.size();
+  const std::size_t others = fleet.members() - std::min(count, fleet.members());
+  const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(options.fleet.canary_time);
+  tell(WarningEvent{"canary", "Epoch " + std::to_string(action.epoch) + " runs in " + std::to_string(count) +
+                                  (count == 1 ? " canary" : " canaries") + " first; the other " +
+                                  std::to_string(others) + " follow in " + std::to_string(wait.count()) +
+                                  " ms, unless one of them dies."});
 }
 
 /// Nobody hears of a commit that is not recorded. While recording fails, every member stays prepared.
@@ -501,10 +578,10 @@ void Daemon::State::commit(TimePoint now, WallTime wall) {
   send_first(CommitEvent{current.epoch});
   commit_seq = serving.seq;
   serving.pending.reset();
-  if (rollbacks.under_way()) {
-    rollbacks.committed(journal, current);
+  if (rollbacks.under_way()) rollbacks.committed(journal, current);
+  if (current.holds) {
     tell_holds(*current.holds);
-  } else {
+  } else if (!current.changes.empty()) {
     refused.reset();
   }
   decided = proposed;
@@ -522,14 +599,15 @@ void Daemon::State::abort(FleetAction action, WallTime wall) {
   send_first(AbortEvent{action.epoch, action.failures});
   serving.pending.reset();
   decided = proposed;
-  if (rollbacks.under_way()) {
+  serving.somebody_is_ahead = action.on_trial;
+  if (rollbacks.under_way()) rollbacks.aborted(action.failures);
+  if (current.holds) {
     // Nobody tries it again, so that it need not be remembered; what was refused before still is.
-    rollbacks.aborted(action.failures);
     tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
     return;
   }
-  const unsigned retries =
-      refused && same_content(refused->manifest, current.manifest) ? refused->retries + 1 : 0;
+  unsigned retries = refused && same_content(refused->manifest, current.manifest) ? refused->retries + 1 : 0;
+  if (action.on_trial) retries = limits::kRefusedRetries;  // canaries are not to die of it once more
   refused = Refused{std::move(current.manifest), std::move(action.refused_by), retries};
   tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
 }
@@ -604,7 +682,8 @@ void Daemon::State::write_applied(TimePoint /*now*/) {
 TimePoint Daemon::State::next_due(TimePoint now) const {
   if (again || transport.pending()) return now;
   TimePoint next = heartbeat_at;
-  if (undecided() && !fleet.busy()) next = std::min(next, proposing.next());
+  const bool wanted = undecided() || serving.somebody_is_ahead || dying_of;
+  if (wanted && !fleet.busy()) next = std::min(next, proposing.next());
   if (commit_wanted) next = std::min(next, committing.next());
   if (scanned && !fleet.busy() && refused_may_be_retried()) {
     const TimePoint allowed = proposing.failing() ? proposing.next() : now;

@@ -16,11 +16,11 @@ std::string in_seconds(Duration d) {
 }
 
 /// What an executor said about the modules that it cannot use, each with the executor's name.
-std::vector<ExecutorFailure> failures_of(const std::string& executor, const AckRequest& ack) {
+std::vector<ExecutorFailure> failures_of(const std::string& executor,
+                                         const std::vector<ModuleFailure>& told) {
   std::vector<ExecutorFailure> failures;
-  failures.reserve(std::max<std::size_t>(ack.failures.size(), 1));
-  for (const ModuleFailure& failure : ack.failures)
-    failures.push_back({executor, failure.module, failure.error});
+  failures.reserve(std::max<std::size_t>(told.size(), 1));
+  for (const ModuleFailure& failure : told) failures.push_back({executor, failure.module, failure.error});
   if (failures.empty()) failures.push_back({executor, "", "refused without giving a reason"});
   return failures;
 }
@@ -42,13 +42,15 @@ void append_bounded(std::vector<ExecutorFailure>& all, std::vector<ExecutorFailu
 
 }  // namespace
 
-Fleet::Fleet(FleetOptions options) : options_(options) {}
+Fleet::Fleet(FleetOptions options) : options_(std::move(options)), aftermath_(options_.return_within) {}
 
-void Fleet::begin(Epoch epoch, TimePoint since, TimePoint now) {
+void Fleet::begin(Epoch epoch, TimePoint since, TimePoint now, bool known_good) {
   MODDEV_ASSERT(!busy(), "a switch is begun while another one is under way");
   switch_ = {};
   switch_.phase = Phase::kPreparing;
   switch_.epoch = epoch;
+  switch_.known_good = known_good;
+  aftermath_.end();  // who dies from now on may die of the new one
   switch_.since = since;
   switch_.deadline = now + options_.prepare_deadline;
   switch_.repeat_interval = options_.repeat_after;
@@ -58,6 +60,7 @@ void Fleet::begin(Epoch epoch, TimePoint since, TimePoint now) {
     member.vote = votes ? Vote::kSilent : Vote::kNone;
     member.awaited = false;
     member.late_ready = false;
+    member.canary = false;
     if (votes) ++switch_.tally.silent;
   }
 }
@@ -69,14 +72,50 @@ void Fleet::committed(TimePoint now) {
   switch_.deadline = now + options_.apply_deadline;
   switch_.repeat_interval = options_.repeat_after;
   switch_.repeat_at = now + options_.repeat_after;
+  if (!switch_.known_good) aftermath_.begin(switch_.epoch, now);
   for (auto& [id, member] : members_) {
-    member.awaited = member.vote == Vote::kPrepared || member.late_ready;
-    if (member.awaited) ++switch_.awaited;
+    stop_awaiting(member);
+    if (member.canary && member.epoch == switch_.epoch) {
+      ++switch_.applied;
+      member.state = ExecutorState::kLive;
+      aftermath_.runs(id, switch_.epoch, now);
+    } else if (member.vote == Vote::kPrepared || member.late_ready) {
+      await_switch(member, false);
+    } else if (member.vote == Vote::kSilent) {
+      await_switch(member, true);
+    } else if (member.vote == Vote::kFailed) {
+      switch_.lost.insert(id);
+      report_unusable(member, switch_.epoch, member.refusal);
+    }
   }
 }
 
+void Fleet::await_switch(Member& member, bool follows) {
+  member.awaited = true;
+  member.follows = follows;
+  ++switch_.awaited;
+  if (follows) ++switch_.followers;
+}
+
+void Fleet::stop_awaiting(Member& member) {
+  if (!member.awaited) return;
+  --switch_.awaited;
+  if (member.follows) --switch_.followers;
+  member.awaited = false;
+  member.follows = false;
+}
+
+bool Fleet::only_followers_left() const {
+  return switch_.phase == Phase::kApplying && switch_.awaited == switch_.followers;
+}
+
+void Fleet::let_followers_go(TimePoint now) {
+  MODDEV_ASSERT(only_followers_left(), "somebody is left behind who was ready");
+  settle(now);
+}
+
 bool Fleet::deciding() const {
-  return switch_.phase == Phase::kPreparing || switch_.phase == Phase::kDecided;
+  return switch_.phase != Phase::kIdle && switch_.phase != Phase::kApplying;
 }
 
 bool Fleet::busy() const {
@@ -100,9 +139,8 @@ bool Fleet::join(const JoinRequest& request, Epoch committed, TimePoint now) {
   member->second.identity = request.executor;
   member->second.heard = now;
   member->second.state = ExecutorState::kJoining;
-  if (request.epoch > 0) {
-    take_applied(member->second, request.epoch);
-  }
+  aftermath_.lives(request.executor.id);
+  if (request.epoch > 0) take_applied(member->second, request.epoch, now);
   return true;
 }
 
@@ -119,7 +157,7 @@ bool Fleet::ack(const AckRequest& ack, TimePoint now) {
       take_failed(member, ack, now);
       break;
     case AckPhase::kApplied:
-      take_applied(member, ack.epoch);
+      take_applied(member, ack.epoch, now);
       break;
     case AckPhase::kDrained:
       break;
@@ -128,7 +166,7 @@ bool Fleet::ack(const AckRequest& ack, TimePoint now) {
 }
 
 void Fleet::take_prepared(Member& member) {
-  if (switch_.phase != Phase::kPreparing && switch_.phase != Phase::kDecided) return;
+  if (!deciding()) return;
   if (member.vote == Vote::kSilent) {
     member.vote = Vote::kPrepared;
     --switch_.tally.silent;
@@ -143,19 +181,22 @@ void Fleet::take_failed(Member& member, const AckRequest& ack, TimePoint now) {
   if (!of_the_switch) {
     // The committed epoch, which this member learnt from a snapshot. Anything else is a late word about an
     // epoch that is over.
-    if (ack.epoch == committed_ && ack.epoch > member.epoch) report_unusable(member, ack);
+    if (ack.epoch == committed_ && ack.epoch > member.epoch) report_unusable(member, ack.epoch, ack.failures);
+    return;
+  }
+  if (switch_.phase == Phase::kTrial && member.canary) {
+    append_bounded(switch_.failures, failures_of(member.identity.name, ack.failures));
+    switch_.refused_by.push_back(member.identity.id);
+    switch_.trial_failed = true;
     return;
   }
   if (switch_.phase != Phase::kPreparing) {
     // The decision stands. The member stays on what it has, and everyone is told.
-    if (member.awaited) {
-      member.awaited = false;
-      --switch_.awaited;
-    }
+    if (member.vote == Vote::kPrepared || member.awaited) switch_.lost.insert(member.identity.id);
+    stop_awaiting(member);
     member.late_ready = false;
-    if (member.vote == Vote::kPrepared) switch_.lost.insert(member.identity.id);
     member.vote = Vote::kNone;
-    report_unusable(member, ack);
+    report_unusable(member, ack.epoch, ack.failures);
     return;
   }
   member.late_ready = false;
@@ -163,35 +204,38 @@ void Fleet::take_failed(Member& member, const AckRequest& ack, TimePoint now) {
   if (member.vote == Vote::kPrepared) --switch_.tally.prepared;
   if (member.vote == Vote::kSilent) --switch_.tally.silent;
   member.vote = Vote::kFailed;
+  member.refusal = ack.failures;
   ++switch_.tally.failed;
-  append_bounded(switch_.failures, failures_of(member.identity.name, ack));
+  append_bounded(switch_.failures, failures_of(member.identity.name, ack.failures));
   switch_.refused_by.push_back(member.identity.id);
   switch_.grace_until = std::min(switch_.grace_until, now + options_.refusal_grace);
 }
 
-void Fleet::report_unusable(Member& member, const AckRequest& ack) {
-  if (member.failed_epoch == ack.epoch) return;
-  member.failed_epoch = ack.epoch;
+void Fleet::report_unusable(Member& member, Epoch epoch, const std::vector<ModuleFailure>& failures) {
+  if (member.failed_epoch == epoch) return;
+  member.failed_epoch = epoch;
   FleetAction failed = action(Kind::kFailed);
-  failed.epoch = ack.epoch;
+  failed.epoch = epoch;
   failed.executor = member.identity;
-  failed.failures = failures_of(member.identity.name, ack);
-  member.detail = "cannot use epoch " + std::to_string(ack.epoch) + ": " + describe(failed.failures);
+  failed.failures = failures_of(member.identity.name, failures);
+  member.detail = "cannot use epoch " + std::to_string(epoch) + ": " + describe(failed.failures);
   waiting_.push_back(std::move(failed));
 }
 
-void Fleet::take_applied(Member& member, Epoch epoch) {
-  // Nobody can run what was not committed, so a higher number is another history's.
-  if (epoch > committed_) return;
+void Fleet::take_applied(Member& member, Epoch epoch, TimePoint now) {
+  // Nobody but a canary can run what was not committed, so a higher number is another history's.
+  const bool on_trial = switch_.phase == Phase::kTrial && member.canary && epoch == switch_.epoch;
+  if (epoch > committed_ && !on_trial) return;
+  aftermath_.runs(member.identity.id, epoch, now);
   member.epoch = std::max(member.epoch, epoch);
   if (member.failed_epoch != 0 && epoch >= member.failed_epoch) {
     member.failed_epoch = 0;
     member.detail.clear();
   }
   if (member.epoch == committed_) member.state = ExecutorState::kLive;
+  if (on_trial) stop_awaiting(member);
   if (member.awaited && switch_.phase == Phase::kApplying && epoch == switch_.epoch) {
-    member.awaited = false;
-    --switch_.awaited;
+    stop_awaiting(member);
     ++switch_.applied;
     switch_.lost.erase(member.identity.id);
   }
@@ -204,7 +248,7 @@ bool Fleet::alive(const AliveRequest& request, TimePoint now) {
   member.heard = now;
   member.pins = request.pins;
   member.retired_bytes = request.retired_bytes;
-  if (request.epoch > 0) take_applied(member, request.epoch);  // an ack may have been lost
+  if (request.epoch > 0) take_applied(member, request.epoch, now);  // an ack may have been lost
   member.state = request.state;
   return true;
 }
@@ -223,13 +267,12 @@ void Fleet::leave(const Uuid& executor, TimePoint now) {
 void Fleet::withdraw(Member& member, bool goodbye) {
   const bool counted =
       member.awaited || (deciding() && (member.vote == Vote::kSilent || member.vote == Vote::kPrepared));
-  if (member.awaited) --switch_.awaited;
   if (deciding() && member.vote == Vote::kSilent) --switch_.tally.silent;
   if (deciding() && member.vote == Vote::kPrepared) --switch_.tally.prepared;
   // A refusal that was given stays given, whatever becomes of who gave it.
   if (counted) ++(goodbye ? switch_.tally.left : switch_.tally.excluded);
   if (counted && !goodbye) switch_.lost.insert(member.identity.id);
-  member.awaited = false;
+  stop_awaiting(member);
   member.late_ready = false;
   member.vote = Vote::kNone;
 }
@@ -239,6 +282,13 @@ Fleet::Members::iterator Fleet::exclude(Members::iterator member, ExecutorState 
   if (switch_.phase == Phase::kPreparing &&
       (member->second.vote == Vote::kSilent || member->second.vote == Vote::kPrepared)) {
     append_bounded(switch_.failures, {{member->second.identity.name, "", reason}});
+  }
+  if (switch_.phase == Phase::kTrial && member->second.canary) {
+    const bool switched = member->second.epoch == switch_.epoch;
+    append_bounded(switch_.failures,
+                   {{member->second.identity.name, "",
+                     reason + (switched ? ", after it had switched as a canary" : ", as a canary")}});
+    switch_.trial_failed = true;
   }
   withdraw(member->second, false);
   remember(member->second, state, reason, now);
@@ -260,6 +310,8 @@ void Fleet::exclude_expired(TimePoint now) {
   for (auto member = members_.begin(); member != members_.end();) {
     const TimePoint end = member->second.heard + options_.lease;
     if (now >= end) {
+      const bool stopped = options_.still_there && options_.still_there(member->second.identity);
+      if (!stopped) aftermath_.died(member->first, member->second.identity.name, member->second.heard);
       member = exclude(member, ExecutorState::kGone,
                        "was not heard for " + in_seconds(now - member->second.heard), now);
     } else {
@@ -276,14 +328,17 @@ void Fleet::exclude_late(TimePoint now) {
                                      : "did not switch to epoch " + std::to_string(switch_.epoch) +
                                            " within " + in_seconds(options_.apply_deadline);
   for (auto member = members_.begin(); member != members_.end();) {
-    const bool late = preparing ? member->second.vote == Vote::kSilent : member->second.awaited;
+    const bool late =
+        preparing ? member->second.vote == Vote::kSilent : member->second.awaited && !member->second.follows;
     member = late ? exclude(member, ExecutorState::kFenced, what, now) : std::next(member);
   }
 }
 
 void Fleet::was_deaf(Duration length, TimePoint now) {
   for (auto& [id, member] : members_) member.heard = std::min(now, member.heard + length);
-  if (switch_.phase == Phase::kPreparing || switch_.phase == Phase::kApplying) switch_.deadline += length;
+  if (switch_.phase == Phase::kIdle || switch_.phase == Phase::kDecided) return;
+  switch_.deadline += length;
+  if (switch_.trial_until != kNever) switch_.trial_until += length;
 }
 
 bool Fleet::repeat_due(TimePoint now) {
@@ -304,7 +359,10 @@ void Fleet::finish_switch() {
   for (auto& [id, member] : members_) {
     member.vote = Vote::kNone;
     member.awaited = false;
+    member.follows = false;
     member.late_ready = false;
+    member.canary = false;
+    member.refusal.clear();
   }
   switch_ = {};
 }
@@ -312,30 +370,88 @@ void Fleet::finish_switch() {
 void Fleet::advance_preparing(TimePoint now) {
   if (now >= switch_.deadline) exclude_late(now);
   switch_.tally.refusal_grace_over = now >= switch_.grace_until;
-  switch (decide(options_.sync, switch_.tally)) {
+  switch (verdict()) {
     case Verdict::kWait:
       if (switch_.tally.silent > 0 && repeat_due(now)) waiting_.push_back(action(Kind::kRepeatAnnounce));
       return;
     case Verdict::kCommit:
+      if (begin_trial(now)) return;
       switch_.phase = Phase::kDecided;
       waiting_.push_back(action(Kind::kCommit));
       return;
     case Verdict::kAbort:
-      FleetAction abort = action(Kind::kAbort);
-      abort.failures = std::move(switch_.failures);
-      abort.refused_by = std::move(switch_.refused_by);
-      waiting_.push_back(std::move(abort));
-      finish_switch();
-      return;
+      return abort();
   }
 }
 
-void Fleet::advance_applying(TimePoint now) {
+Verdict Fleet::verdict() const {
+  Tally tally = switch_.tally;
+  // What is gone back to is not to blame for those that died of what is left.
+  if (switch_.known_good) tally.left += std::exchange(tally.excluded, 0);
+  return decide(options_.sync, tally);
+}
+
+void Fleet::abort() {
+  FleetAction aborted = action(Kind::kAbort);
+  aborted.failures = std::move(switch_.failures);
+  aborted.refused_by = std::move(switch_.refused_by);
+  aborted.on_trial = switch_.phase == Phase::kTrial;
+  waiting_.push_back(std::move(aborted));
+  finish_switch();
+}
+
+bool Fleet::begin_trial(TimePoint now) {
+  if (!options_.canaries.wanted() || switch_.known_good) return false;
+  std::vector<Member*> voters;
+  for (auto& [id, member] : members_) {
+    if (member.vote == Vote::kPrepared || member.vote == Vote::kSilent) voters.push_back(&member);
+  }
+  std::stable_sort(voters.begin(), voters.end(),
+                   [](const Member* a, const Member* b) { return a->identity.name < b->identity.name; });
+  std::vector<std::string> names;
+  names.reserve(voters.size());
+  for (const Member* voter : voters) names.push_back(voter->identity.name);
+  FleetAction trial = action(Kind::kTrial);
+  for (const std::size_t chosen : choose_canaries(options_.canaries, names)) {
+    voters[chosen]->canary = true;
+    await_switch(*voters[chosen], false);
+    trial.canaries.push_back(voters[chosen]->identity.id);
+  }
+  if (trial.canaries.empty()) return false;
+  switch_.phase = Phase::kTrial;
+  switch_.deadline = now + options_.apply_deadline;
+  switch_.repeat_interval = options_.repeat_after;
+  switch_.repeat_at = now + options_.repeat_after;
+  waiting_.push_back(std::move(trial));
+  return true;
+}
+
+void Fleet::advance_trial(TimePoint now) {
   if (switch_.awaited > 0 && now >= switch_.deadline) exclude_late(now);
+  if (switch_.trial_failed) return abort();
+  if (switch_.awaited > 0) {
+    if (repeat_due(now)) waiting_.push_back(action(Kind::kRepeatTrial));
+    return;
+  }
+  if (switch_.trial_until == kNever) switch_.trial_until = now + options_.canary_time;
+  if (now < switch_.trial_until) return;
+  switch_.phase = Phase::kDecided;
+  waiting_.push_back(action(Kind::kCommit));
+}
+
+void Fleet::advance_applying(TimePoint now) {
+  if (switch_.awaited > 0 && now >= switch_.deadline) {
+    exclude_late(now);
+    return settle(now);  // those that follow do so when they can
+  }
   if (switch_.awaited > 0) {
     if (repeat_due(now)) waiting_.push_back(action(Kind::kRepeatCommit));
     return;
   }
+  settle(now);
+}
+
+void Fleet::settle(TimePoint now) {
   FleetAction settled = action(Kind::kSettled);
   settled.applied = switch_.applied;
   settled.excluded = switch_.lost.size();
@@ -347,7 +463,14 @@ void Fleet::advance_applying(TimePoint now) {
 TimePoint Fleet::step(TimePoint now, std::vector<FleetAction>& actions) {
   exclude_expired(now);
   if (switch_.phase == Phase::kPreparing) advance_preparing(now);
+  if (switch_.phase == Phase::kTrial) advance_trial(now);
   if (switch_.phase == Phase::kApplying) advance_applying(now);
+  if (auto blame = aftermath_.verdict()) {
+    FleetAction back = action(Kind::kReturn);
+    back.epoch = committed_;
+    back.reason = std::move(*blame);
+    waiting_.push_back(std::move(back));
+  }
   while (!leavers_.empty() && now - leavers_.front().since >= limits::kRememberLeaver) leavers_.pop_front();
 
   std::move(waiting_.begin(), waiting_.end(), std::back_inserter(actions));
@@ -358,6 +481,9 @@ TimePoint Fleet::step(TimePoint now, std::vector<FleetAction>& actions) {
     next = std::min({next, switch_.deadline, switch_.repeat_at, switch_.grace_until});
   } else if (switch_.phase == Phase::kApplying) {
     next = std::min({next, switch_.deadline, switch_.repeat_at});
+  } else if (switch_.phase == Phase::kTrial) {
+    next = std::min(
+        next, switch_.awaited > 0 ? std::min(switch_.deadline, switch_.repeat_at) : switch_.trial_until);
   }
   return next;
 }
@@ -373,7 +499,9 @@ std::vector<ExecutorStatus> Fleet::status(Epoch committed, TimePoint /*now*/) co
   for (const auto& [id, member] : members_) {
     ExecutorStatus status{member.identity, member.state,         member.epoch,
                           member.pins,     member.retired_bytes, member.detail};
-    if (deciding() && member.vote == Vote::kSilent) {
+    if (switch_.phase == Phase::kTrial && member.canary) {
+      status.detail = "is a canary of epoch " + std::to_string(switch_.epoch);
+    } else if (deciding() && member.vote == Vote::kSilent) {
       status.state = ExecutorState::kPreparing;
       status.detail = "prepares epoch " + std::to_string(switch_.epoch);
     } else if (member.failed_epoch != 0) {

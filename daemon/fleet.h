@@ -6,6 +6,9 @@
 //                                                     -> applied acks -> kSettled
 //                        -> one failed           -> kAbort  (record, then publish)
 //                        -> deadline or lease    -> those silent are excluded, and the rest decides
+// With canaries there is a trial before kCommit: kTrial (publish to them only) -> all applied, and alive for
+// canary_time -> kCommit; one dies, refuses or does not switch -> kAbort. With --sync majority or none the
+// commit comes earlier, and those that were not ready then follow when they are.
 // Voters are the members at begin(), but for those that could not use the committed epoch: they have
 // nothing to lose, and must not veto for ever. A member that is excluded is fenced: it counts again only
 // after it has joined anew. daemon/DESIGN.md, "The fleet", walks through the interleavings.
@@ -13,12 +16,14 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "daemon/aftermath.h"
 #include "daemon/policy.h"
 #include "protocol/clock.h"
 #include "protocol/limits.h"
@@ -40,12 +45,21 @@ struct FleetOptions {
   Duration repeat_at_most = moddev::limits::kHeartbeatInterval;
   /// After the first refusal, how long the reasons of the others are waited for.
   Duration refusal_grace = std::chrono::milliseconds(50);
+  /// Who switches first, and for how long they must live with it before the others follow.
+  CanaryChoice canaries{};
+  Duration canary_time = std::chrono::seconds(10);
+  /// An executor that dies so shortly after it switched speaks against the content: see kReturn. Zero: never.
+  Duration return_within = std::chrono::seconds(5);
+  /// Whether an executor whose lease ran out is a living process all the same; null: nobody knows.
+  std::function<bool(const ExecutorIdentity&)> still_there{};
 };
 
 /// What the fleet wants done, in order.
 struct FleetAction {
   enum class Kind : std::uint8_t {
     kRepeatAnnounce,  // publish the pending announcement again, without inline bytes and with its old seq
+    kTrial,           // `canaries` shall switch, the others wait. Given once
+    kRepeatTrial,     // publish that again
     kCommit,          // decided: record, then publish, then call committed(). Given once
     kRepeatCommit,    // publish the commit again
     kAbort,           // somebody refused, or nobody is left: record, then publish
@@ -54,16 +68,19 @@ struct FleetAction {
     kJoined,
     kLeft,
     kFailed,  // `executor` cannot use the committed `epoch`: `failures` say why. It goes on with what it has
+    kReturn,  // executors died of the committed `epoch`, `reason` says which: go back to the one before
   };
   Kind kind = Kind::kSettled;
   Epoch epoch = 0;
   std::vector<ExecutorFailure> failures;     // kAbort, kFailed
   std::vector<Uuid> refused_by;              // kAbort: who refused; silence is no refusal
+  std::vector<Uuid> canaries;                // kTrial
+  bool on_trial = false;                     // kAbort: canaries run the epoch already, or died of it
   std::optional<ExecutorIdentity> executor;  // kExcluded, kJoined, kLeft, kFailed
   std::uint64_t applied = 0;                 // kSettled
   std::uint64_t excluded = 0;                // kSettled: died, silent past a deadline, or failed to switch
   Duration elapsed{};                        // kSettled: since begin()'s `since`
-  std::string reason;                        // kExcluded
+  std::string reason;                        // kExcluded, kReturn
 };
 
 class Fleet {
@@ -72,7 +89,9 @@ class Fleet {
 
   /// Starts the switch to `epoch`. Must not be busy(). `since`: when the change was noticed on disk. With no
   /// live members it commits at the next step().
-  void begin(Epoch epoch, TimePoint since, TimePoint now);
+  /// `known_good`: its content ran before, so that there is no trial, no return from it, and no blame when
+  /// those that were asked die.
+  void begin(Epoch epoch, TimePoint since, TimePoint now, bool known_good = false);
   /// The commit that kCommit asked for is recorded and published. Until then the decision stands, however
   /// long recording takes, and no member is asked for anything.
   void committed(TimePoint now);
@@ -80,6 +99,10 @@ class Fleet {
   [[nodiscard]] bool deciding() const;
   /// Between begin() and kSettled or kAbort.
   [[nodiscard]] bool busy() const;
+  /// Whether only those are waited for that were not ready when the others switched.
+  [[nodiscard]] bool only_followers_left() const;
+  /// Then something newer need not wait for them: kSettled comes with the next step().
+  void let_followers_go(TimePoint now);
 
   /// `committed` is the newest committed epoch. A joiner does not vote in a switch under way. Returns false
   /// when limits::kExecutors members are there already.
@@ -114,9 +137,12 @@ class Fleet {
     Epoch epoch = 0;  // what it runs, as far as it told
     ExecutorState state = ExecutorState::kJoining;
     Vote vote = Vote::kNone;
-    bool awaited = false;     // for the applied ack of the switch under way
-    bool late_ready = false;  // has prepared the switch under way without a vote in it
-    Epoch failed_epoch = 0;   // the newest epoch that it could not use, until it applies one
+    bool awaited = false;                // for the applied ack of the switch under way
+    bool follows = false;                // awaited, but was not ready at the commit
+    bool canary = false;                 // of the switch under way
+    std::vector<ModuleFailure> refusal;  // with Vote::kFailed
+    bool late_ready = false;             // has prepared the switch under way without a vote in it
+    Epoch failed_epoch = 0;              // the newest epoch that it could not use, until it applies one
     std::string detail;
     std::vector<PinReport> pins;
     std::uint64_t retired_bytes = 0;
@@ -125,9 +151,12 @@ class Fleet {
     ExecutorStatus status;
     TimePoint since{};
   };
-  enum class Phase : std::uint8_t { kIdle, kPreparing, kDecided, kApplying };
+  enum class Phase : std::uint8_t { kIdle, kPreparing, kTrial, kDecided, kApplying };
   struct Switch {
     Phase phase = Phase::kIdle;
+    bool known_good = false;
+    TimePoint trial_until = kNever;  // when all canaries have switched and nothing has happened
+    bool trial_failed = false;
     Epoch epoch = 0;
     TimePoint since{};
     TimePoint deadline{};
@@ -136,6 +165,7 @@ class Fleet {
     TimePoint grace_until = kNever;
     Tally tally;
     std::size_t awaited = 0;
+    std::size_t followers = 0;  // of those awaited
     std::uint64_t applied = 0;
     std::vector<ExecutorFailure> failures;
     std::vector<Uuid> refused_by;
@@ -146,8 +176,10 @@ class Fleet {
 
   void take_prepared(Member& member);
   void take_failed(Member& member, const AckRequest& ack, TimePoint now);
-  void take_applied(Member& member, Epoch epoch);
-  void report_unusable(Member& member, const AckRequest& ack);
+  void take_applied(Member& member, Epoch epoch, TimePoint now);
+  void report_unusable(Member& member, Epoch epoch, const std::vector<ModuleFailure>& failures);
+  void stop_awaiting(Member& member);
+  void await_switch(Member& member, bool follows);
   /// Takes the member out of every count of the switch.
   void withdraw(Member& member, bool goodbye);
   Members::iterator exclude(Members::iterator member, ExecutorState state, std::string reason, TimePoint now);
@@ -155,7 +187,13 @@ class Fleet {
   void exclude_expired(TimePoint now);
   void exclude_late(TimePoint now);
   void advance_preparing(TimePoint now);
+  /// Whether there are canaries: then they are told to switch.
+  bool begin_trial(TimePoint now);
+  void advance_trial(TimePoint now);
   void advance_applying(TimePoint now);
+  void settle(TimePoint now);
+  void abort();
+  [[nodiscard]] Verdict verdict() const;
   /// Whether a repetition is due; sets the next one.
   bool repeat_due(TimePoint now);
   void finish_switch();
@@ -165,6 +203,7 @@ class Fleet {
   Members members_;
   std::deque<Leaver> leavers_;
   Switch switch_;
+  Aftermath aftermath_;
   Epoch committed_ = 0;  // the newest that was heard of
   /// No lease ends before this.
   TimePoint lease_scan_at_ = kNever;

@@ -49,6 +49,10 @@ class Answer {
   MaybeReply operator()(const JoinRequest& request) {
     JoinRequest join = request;
     if (join.repo != s_.journal.id().repo) join.epoch = 0;  // another history's numbers
+    // What is being decided on may run in canaries.
+    const bool undecided = s_.pending && join.epoch == s_.pending->epoch;
+    if (join.epoch > s_.journal.committed().epoch && join.epoch <= s_.journal.head() && !undecided)
+      s_.somebody_is_ahead = true;
     if (!s_.fleet.join(join, s_.journal.committed().epoch, now_)) {
       return ErrorReply{
           ErrorCode::kLimit,

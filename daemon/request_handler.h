@@ -31,7 +31,9 @@ struct Serving {
   /// The announcement that is being prepared, without inline bytes.
   std::optional<AnnounceEvent> pending;
   /// To be written to the journal when there is time; at most limits::kWaitingAppliedRecords.
-  std::deque<AppliedRecord> applied;
+  std::deque<AppliedRecord> applied{};
+  /// An executor runs an epoch that was aborted, as a canary: a newer one has to bring it back.
+  bool somebody_is_ahead = false;
 };
 
 /// The answer, or nothing for a refresh and a build.

@@ -33,8 +33,12 @@ struct EventWriter {
     for (const auto& blob : e.inline_blobs) out.binary(blob.digest.bytes);
   }
   void operator()(const CommitEvent& e) const {
-    begin(out, event, "commit", 1);
+    const std::size_t count = std::min(e.only.size(), limits::kExecutors);
+    begin(out, event, "commit", count == 0 ? 1 : 2);
     out.key("epoch").number(e.epoch);
+    if (count == 0) return;
+    out.key("only").array(count);
+    for (const Uuid& executor : std::span(e.only).first(count)) out.binary(executor.bytes);
   }
   void operator()(const AbortEvent& e) const {
     begin(out, event, "abort", 2);
@@ -73,6 +77,12 @@ AnnounceEvent read_announce(const Reader& map, const Frames& frames) {
     announce.inline_blobs.push_back({digests[i].digest(), frames[i + 2]});
   }
   return announce;
+}
+
+CommitEvent read_commit(const Reader& map) {
+  CommitEvent commit{map.at("epoch").number(), {}};
+  for (const auto& item : map.at("only", true).items(limits::kExecutors)) commit.only.push_back(item.uuid());
+  return commit;
 }
 
 AbortEvent read_abort(const Reader& map) {
@@ -116,7 +126,7 @@ Result<Event> decode_event(const Frames& frames) {
   if (type == "announce") {
     event.body = read_announce(map, frames);
   } else if (type == "commit") {
-    event.body = CommitEvent{map.at("epoch").number()};
+    event.body = read_commit(map);
   } else if (type == "abort") {
     event.body = read_abort(map);
   } else if (type == "heartbeat") {

@@ -87,6 +87,9 @@ struct AnnounceEvent {
 /// `epoch` is live: switch to it.
 struct CommitEvent {
   Epoch epoch = 0;
+  /// Not empty: only these executors, the canaries, switch now; it is not decided yet whether the others
+  /// will.
+  std::vector<Uuid> only{};
   friend bool operator==(const CommitEvent&, const CommitEvent&) = default;
 };
 

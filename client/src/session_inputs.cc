@@ -171,7 +171,9 @@ void Session::State::apply_event(Event& event) {
   if (const auto* announce = std::get_if<AnnounceEvent>(&event.body)) {
     on_announce(*announce, false);
   } else if (const auto* commit = std::get_if<CommitEvent>(&event.body)) {
-    on_commit(commit->epoch);
+    const auto& only = commit->only;
+    if (only.empty() || std::find(only.begin(), only.end(), options.identity.id) != only.end())
+      on_commit(commit->epoch);
   } else if (const auto* abort = std::get_if<AbortEvent>(&event.body)) {
     on_abort(abort->epoch, abort->failures);
   }

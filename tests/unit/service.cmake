@@ -3,6 +3,7 @@ moddev_add_test(service_unit_test
     unit/service/daemon_test.cc
     unit/service/endpoint_test.cc
     unit/service/fleet_model_test.cc
+    unit/service/fleet_policy_test.cc
     unit/service/fleet_test.cc
     unit/service/policy_test.cc
     unit/service/socket_loop_test.cc

@@ -184,6 +184,8 @@ std::vector<std::pair<std::string, Event>> sample_events() {
   return {
       {"event_announce", {sample_daemon(), 42, sample_announcement()}},
       {"event_announce_inline", {sample_daemon(), 42, with_bytes}},
+      {"event_commit_canaries",
+       {sample_daemon(), 43, CommitEvent{8, {sample_uuid(0x30), sample_uuid(0x50)}}}},
       {"event_commit", {sample_daemon(), 43, CommitEvent{8}}},
       {"event_abort", {sample_daemon(), 43, abort}},
       {"event_heartbeat", {sample_daemon(), 43, HeartbeatEvent{8, 7}}},

@@ -34,5 +34,68 @@ TEST(Policy, AllOrNobody) {
   for (const Row& row : rows) EXPECT_EQ(decide(SyncPolicy::kAll, row.tally), row.verdict) << row.story;
 }
 
+TEST(Policy, TheMajorityDecides) {
+  const std::vector<Row> rows = {
+      {"nobody is there", {}, Verdict::kCommit},
+      {"everyone said goodbye", {.left = 3}, Verdict::kCommit},
+      {"half is not more than half", {.silent = 2, .prepared = 2}, Verdict::kWait},
+      {"more than half are ready", {.silent = 2, .prepared = 3}, Verdict::kCommit},
+      {"more than half are ready, others refused", {.prepared = 3, .failed = 2}, Verdict::kCommit},
+      {"it can still be reached", {.silent = 1, .prepared = 2, .failed = 2}, Verdict::kWait},
+      {"half refused, reasons may come", {.silent = 1, .prepared = 1, .failed = 2}, Verdict::kWait},
+      {"half refused, enough waited",
+       {.silent = 1, .prepared = 1, .failed = 2, .refusal_grace_over = true},
+       Verdict::kAbort},
+      {"half refused, all answered", {.prepared = 2, .failed = 2}, Verdict::kAbort},
+      {"the dead count against it", {.prepared = 2, .excluded = 2}, Verdict::kAbort},
+      {"all died over it", {.excluded = 2}, Verdict::kAbort},
+  };
+  for (const Row& row : rows) EXPECT_EQ(decide(SyncPolicy::kMajority, row.tally), row.verdict) << row.story;
+}
+
+TEST(Policy, NoneWaitsForNobody) {
+  for (const Tally& tally : {Tally{}, Tally{.silent = 3}, Tally{.prepared = 1, .failed = 2}})
+    EXPECT_EQ(decide(SyncPolicy::kNone, tally), Verdict::kCommit);
+}
+
+TEST(Policy, PoliciesHaveNames) {
+  for (const SyncPolicy policy : {SyncPolicy::kAll, SyncPolicy::kMajority, SyncPolicy::kNone})
+    EXPECT_EQ(sync_policy_from_string(to_string(policy)), policy);
+  EXPECT_EQ(sync_policy_from_string("most"), std::nullopt);
+}
+
+TEST(Policy, CanariesAreANumberOrNames) {
+  CanaryChoice choice;
+  EXPECT_FALSE(choice.wanted());
+  EXPECT_TRUE(add_canary("2", choice).ok());
+  EXPECT_EQ(choice.count, 2U);
+  EXPECT_TRUE(add_canary("worker-1", choice).ok());
+  EXPECT_TRUE(add_canary("2nd", choice).ok()) << "a name that begins with a digit";
+  EXPECT_EQ(choice.names, (std::vector<std::string>{"worker-1", "2nd"}));
+  EXPECT_FALSE(add_canary("", choice).ok());
+  EXPECT_FALSE(add_canary("0", choice).ok());
+}
+
+TEST(Policy, SomebodyIsLeftToBeSpared) {
+  const std::vector<std::string> names = {"a", "b", "b", "c"};
+  using Chosen = std::vector<std::size_t>;
+  EXPECT_EQ(choose_canaries({}, names), Chosen{});
+  EXPECT_EQ(choose_canaries({.count = 2, .names = {}}, names), (Chosen{0, 1}));
+  EXPECT_EQ(choose_canaries({.names = {"b", "nobody"}}, names), (Chosen{1, 2}));
+  EXPECT_EQ(choose_canaries({.count = 1, .names = {"c"}}, names), (Chosen{0, 3}));
+  EXPECT_EQ(choose_canaries({.count = 4, .names = {}}, names), Chosen{});
+  EXPECT_EQ(choose_canaries({.count = 1, .names = {}}, {}), Chosen{});
+}
+
+TEST(Policy, ContentIsBlamedForMoreThanOneAndMoreThanHalf) {
+  EXPECT_FALSE(blames_content(0, 0));
+  EXPECT_FALSE(blames_content(1, 1)) << "one can be anything";
+  EXPECT_TRUE(blames_content(2, 2));
+  EXPECT_TRUE(blames_content(3, 2));
+  EXPECT_FALSE(blames_content(4, 2)) << "half";
+  EXPECT_FALSE(blames_content(100, 50));
+  EXPECT_TRUE(blames_content(100, 51));
+}
+
 }  // namespace
 }  // namespace moddev::daemon
