@@ -21,9 +21,10 @@ class SharedCacheStore final : public BlobStore {
   Result<Bytes> read_range(const Digest& digest, std::uint64_t offset, std::uint64_t length) const override {
     return cache_->read_range(digest, offset, length);
   }
-  [[nodiscard]] Result<std::vector<Digest>> list() const override { return cache_->list(); }
+  /// None that this daemon could remove.
+  [[nodiscard]] Result<std::vector<Digest>> list() const override { return std::vector<Digest>(); }
   Status remove(const Digest& /*digest*/) override { return {}; }
-  void make_ready() override { cache_->make_ready(); }
+  bool make_ready() override { return cache_->make_ready(); }
 
  private:
   std::unique_ptr<BlobStore> cache_;
