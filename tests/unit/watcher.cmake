@@ -20,5 +20,6 @@ moddev_add_test(watcher_real_test
 moddev_add_test(watcher_linker_test
   SOURCES
     unit/watcher/linker_test.cc
+    unit/watcher/writers_test.cc
   LIBRARIES moddev_support_watcher
   LABELS unit)

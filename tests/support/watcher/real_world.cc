@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <cstdlib>
 
 #include <algorithm>
 #include <fstream>
@@ -51,6 +52,11 @@ std::map<std::string, std::string> files_below(const fs::path& root) {
     if (at->is_regular_file(circle)) files[relative] = read_file(at->path());
   }
   return files;
+}
+
+int count_from_environment(const char* name, int usual) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? usual : std::atoi(text);
 }
 
 int run_command(const std::string& command) {

@@ -38,6 +38,9 @@ void write_file(const std::filesystem::path& path, std::string_view content);
 /// Runs a shell command to its end; returns its exit status.
 int run_command(const std::string& command);
 
+/// The number in an environment variable, for longer runs by hand; else `usual`.
+int count_from_environment(const char* name, int usual);
+
 /// Forwards to another source; `lose` decides which events get lost.
 class LossySource final : public EventSource {
  public:

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <random>
@@ -171,7 +172,7 @@ TEST_P(DiskModel, WhatIsPublishedEqualsTheDiskAndWasFinished) {
   Vandal vandal(world.root, GetParam());
   std::atomic<bool> done = false;
   std::thread thread([&] {
-    vandal.run_for(milliseconds(1500));
+    vandal.run_for(milliseconds(testing::count_from_environment("MODDEV_MUTATION_MS", 1500)));
     done = true;
   });
   (void)world.run_until([&] { return done.load(); });
@@ -191,6 +192,7 @@ TEST_P(DiskModel, WhatIsPublishedEqualsTheDiskAndWasFinished) {
   EXPECT_EQ(world.listener.empty_changes, 0);
   EXPECT_GT(vandal.mutations(), 100);
   EXPECT_GT(published, 20U);
+  std::printf("%d mutations, %zu contents published\n", vandal.mutations(), published);
   RecordProperty("mutations", vandal.mutations());
   RecordProperty("published", static_cast<int>(published));
 }
