@@ -86,6 +86,8 @@ void ExecutorProcess::start(TimePoint now) {
   options.software = "simulation";
   options.seed = random_.next();
   session_ = std::make_unique<Session>(std::move(options), *link_, *loader_, cache_, *views_);
+  const bool forgets = ++starts_ % 4 == 0;  // somebody cleans the cache directory
+  if (remembered_ && !forgets) session_->remember(remembered_->repo, remembered_->view->manifest());
   stepped_ = now;
   silent_ = Duration::zero();
   due_ = now;
@@ -93,6 +95,9 @@ void ExecutorProcess::start(TimePoint now) {
 
 void ExecutorProcess::stop(bool says_goodbye) {
   if (says_goodbye) session_->leave();
+  // Its modules go with the process.
+  if (remembered_)
+    remembered_->view = std::make_shared<const View>(remembered_->view->manifest(), View::Modules());
   session_.reset();
   pins_.clear();
   views_.reset();
@@ -105,6 +110,8 @@ void ExecutorProcess::step(TimePoint now) {
   loader_->set_now(now);
   link_->heard = false;
   due_ = session_->step(now);
+  if (session_->connected() && session_->applied_epoch() > 0)
+    remembered_ = Remembered{session_->applied_repo(), views_->current()};
   // It wakes at least with every heartbeat that is due; longer gaps are pauses.
   silent_ = link_->heard ? Duration::zero() : silent_ + std::min<Duration>(now - stepped_, seconds(1));
   stepped_ = now;

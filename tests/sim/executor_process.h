@@ -1,10 +1,12 @@
 // An executor as a process of the simulated world: the production session and view store, with a loader on
-// virtual time. Its cache of fetched artifacts outlives it, as a directory does.
+// virtual time. Its cache of fetched artifacts outlives it, as a directory does, and so does what it
+// remembers of the epoch that ran last.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,12 +65,19 @@ class ExecutorProcess {
  private:
   void plant_bug();
 
+  struct Remembered {
+    Uuid repo;
+    std::shared_ptr<const View> view;  // only for its manifest
+  };
+
   std::size_t number_;
   Plant plant_;
   SimNetwork& network_;
   Random random_;
   MemoryBlobStore stored_;
   FaultyBlobStore cache_{stored_};
+  std::optional<Remembered> remembered_;
+  unsigned starts_ = 0;
   Uuid id_;
   TimePoint stepped_{};
   Duration silent_{};

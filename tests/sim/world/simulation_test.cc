@@ -37,28 +37,6 @@ TEST_P(FixedSeeds, KeepEveryGuarantee) {
 }
 INSTANTIATE_TEST_SUITE_P(Slices, FixedSeeds, ::testing::Range<std::uint64_t>(0, kSlices));
 
-/// Seeds that once showed a bug, and its story.
-struct NamedSeed {
-  std::uint64_t seed;
-  const char* name;
-};
-
-class FoundBug : public ::testing::TestWithParam<NamedSeed> {};
-
-TEST_P(FoundBug, StaysFixed) {
-  SimulationOptions options;
-  options.seed = GetParam().seed;
-  const SimulationResult result = simulate(options);
-  if (result.violation) FAIL() << result.violation->checker << ": " << result.violation->what;
-}
-// AFetchThatGaveWay...: the committed epoch was tried again while blobs of an announced one were on their
-// way. The session took the end of the second fetch for that of the first, and refused for want of bytes.
-INSTANTIATE_TEST_SUITE_P(Seeds, FoundBug,
-                         ::testing::Values(NamedSeed{661, "AFetchThatGaveWayAtTheStart"},
-                                           NamedSeed{2777, "AFetchThatGaveWayToARetry"},
-                                           NamedSeed{3615, "AFetchThatGaveWayAfterARestart"}),
-                         [](const auto& found) { return std::string(found.param.name); });
-
 TEST(Simulation, TellsTheSameSeedTwiceInTheSameWay) {
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     SimulationOptions options;

@@ -463,6 +463,30 @@ TEST_F(Failures, AnEpochThatFailedHereButIsCommittedAllTheSameIsTriedLater) {
   EXPECT_EQ(live("a"), "a2");
 }
 
+// The second fetch took the first one's place, its end counted for both, and epoch 3 was refused for want of
+// bytes. Found by the simulation.
+TEST_F(Failures, ARetryThatTakesTheFetchOfAnAnnouncedEpochGivesItBack) {
+  join_at_epoch_one();
+  loader.refused[digest_of("a2")] = "no";
+  daemon.commit_silently(daemon.make_manifest(2, {{"a", "a2"}}));
+  daemon.heartbeat();
+  step();
+  loader.refused.clear();
+  daemon.instead = [](const RequestBody& body) -> std::optional<std::optional<ReplyBody>> {
+    const auto* wanted = std::get_if<BlobRequest>(&body);
+    if (wanted == nullptr || wanted->digest == digest_of("a2")) return std::nullopt;
+    return std::optional<ReplyBody>();  // those of epoch 3 stay away for now
+  };
+  daemon.announce(daemon.make_manifest(3, {{"a", "a3"}, {"b", "b3"}}), false);
+  run_with_heartbeats(client_limits::kReloadFirst + seconds(1));
+  EXPECT_EQ(live("a"), "a2");
+  EXPECT_FALSE(acked(3, AckPhase::kFailed));
+  daemon.instead = nullptr;
+  run_with_heartbeats(client_limits::kPieceLast);
+  EXPECT_TRUE(acked(3, AckPhase::kPrepared));
+  EXPECT_FALSE(acked(3, AckPhase::kFailed));
+}
+
 TEST_F(Failures, ADamagedBlobInTheCacheIsFetchedAgain) {
   join_at_epoch_one();
   ASSERT_TRUE(cache.put(digest_of("a2"), as_bytes("a2")));
