@@ -6,11 +6,16 @@ pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
 
 add_library(moddev_program STATIC
   moddev/asking.cc
+  moddev/build.cc
+  moddev/child.cc
   moddev/config.cc
   moddev/diagnostics.cc
   moddev/doctor.cc
   moddev/executor.cc
   moddev/fetch.cc
+  moddev/history.cc
+  moddev/history_json.cc
+  moddev/history_view.cc
   moddev/interrupt.cc
   moddev/json.cc
   moddev/name_match.cc

@@ -10,7 +10,9 @@ add_dependencies(moddev_e2e_tools moddev)
 moddev_add_test(tools_e2e_test
   SOURCES
     e2e/tools/bad_input_test.cc
+    e2e/tools/build_test.cc
     e2e/tools/commands_test.cc
+    e2e/tools/history_test.cc
     e2e/tools/restart_test.cc
   LIBRARIES moddev_e2e_tools util
   LABELS e2e

@@ -3,6 +3,7 @@ find_package(nlohmann_json REQUIRED)
 moddev_add_test(tools_unit_test
   SOURCES
     unit/tools/config_test.cc
+    unit/tools/history_view_test.cc
     unit/tools/json_test.cc
     unit/tools/name_match_test.cc
     unit/tools/places_test.cc

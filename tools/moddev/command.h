@@ -17,10 +17,14 @@ inline constexpr int kWrongUsage = 2;
 /// What the command line asks for. Empty: nothing.
 using Invocation = std::function<int()>;
 
+void add_build(CLI::App& program, Invocation& chosen);
+void add_diff(CLI::App& program, Invocation& chosen);
 void add_doctor(CLI::App& program, Invocation& chosen);
 void add_executor(CLI::App& program, Invocation& chosen);
 void add_fetch(CLI::App& program, Invocation& chosen);
+void add_history(CLI::App& program, Invocation& chosen);
 void add_refresh(CLI::App& program, Invocation& chosen);
+void add_rollback(CLI::App& program, Invocation& chosen);
 void add_status(CLI::App& program, Invocation& chosen);
 void add_supervise(CLI::App& program, Invocation& chosen);
 void add_wait(CLI::App& program, Invocation& chosen);

@@ -5,17 +5,11 @@
 #include <type_traits>
 #include <variant>
 
+#include "tools/moddev/json_values.h"
 #include "tools/moddev/terminal.h"
 
 namespace moddev::tools {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-/// One line; bytes that are no UTF-8 (a path can have any) become U+FFFD.
-std::string line_of(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 /// Milliseconds with microseconds behind the point.
 double milliseconds(Duration duration) {
@@ -23,9 +17,7 @@ double milliseconds(Duration duration) {
 }
 
 Json of(const ModuleChange& change) {
-  return {{"name", change.module.name},       {"kind", to_string(change.module.kind)},
-          {"version", change.module.version}, {"digest", change.module.digest.to_string()},
-          {"size", change.module.size},       {"change", to_string(change.change)}};
+  return value_of(change);
 }
 
 Json of(const ModuleEntry& module) {
@@ -54,7 +46,7 @@ Json of(const ExecutorStatus& executor) {
 }
 
 Json of(const ExecutorFailure& failure) {
-  return {{"executor", failure.executor}, {"module", failure.module}, {"error", failure.error}};
+  return value_of(failure);
 }
 
 template <typename Value>
@@ -88,6 +80,20 @@ Json of(const daemon::WarningEvent& e) {
 }
 
 }  // namespace
+
+std::string line_of(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Json value_of(const ModuleChange& change) {
+  return {{"name", change.module.name},       {"kind", to_string(change.module.kind)},
+          {"version", change.module.version}, {"digest", change.module.digest.to_string()},
+          {"size", change.module.size},       {"change", to_string(change.change)}};
+}
+
+Json value_of(const ExecutorFailure& failure) {
+  return {{"executor", failure.executor}, {"module", failure.module}, {"error", failure.error}};
+}
 
 std::string json_line(const ListeningFacts& listening) {
   return line_of({{"event", "listening"},

@@ -27,6 +27,10 @@ int main(int argc, char** argv) {
   add_fetch(program, chosen);
   add_refresh(program, chosen);
   add_wait(program, chosen);
+  add_build(program, chosen);
+  add_history(program, chosen);
+  add_diff(program, chosen);
+  add_rollback(program, chosen);
   add_supervise(program, chosen);
   add_doctor(program, chosen);
 

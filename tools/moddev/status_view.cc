@@ -53,6 +53,25 @@ std::string headline(const StatusReply& status, bool pending, const Palette& pal
   return text + "\n";
 }
 
+std::string hold_text(const StatusReply& status, const std::string& module) {
+  for (const HoldReport& hold : status.holds) {
+    if (hold.module != module) continue;
+    return "held at the bytes of version " + std::to_string(hold.version) + " until " + printable(hold.path) +
+           " changes";
+  }
+  return "";
+}
+
+/// Modules that a rollback keeps out: there is no line for them otherwise.
+std::string kept_out_lines(const StatusReply& status) {
+  std::string text;
+  for (const HoldReport& hold : status.holds) {
+    if (hold.version != 0) continue;
+    text += "  " + printable(hold.module) + "  kept out until " + printable(hold.path) + " changes\n";
+  }
+  return text;
+}
+
 std::string module_lines(const StatusReply& status, const Palette& palette, WallTime now) {
   Table table;
   for (const ModuleEntry& module : status.modules) {
@@ -65,9 +84,11 @@ std::string module_lines(const StatusReply& status, const Palette& palette, Wall
                {std::string(to_string(module.kind)), Colour::kDim},
                {human_size(module.size), Colour::kDim},
                {human_age(age), Colour::kDim},
-               {std::move(needs), Colour::kDim}});
+               {std::move(needs), Colour::kDim},
+               {hold_text(status, module.name), Colour::kNotice}});
   }
-  return table.empty() ? "" : "\nmodules\n" + table.render(palette, "  ");
+  const std::string kept_out = kept_out_lines(status);
+  return table.empty() && kept_out.empty() ? "" : "\nmodules\n" + table.render(palette, "  ") + kept_out;
 }
 
 /// What sets this executor apart; empty when it simply runs what is live.

@@ -74,6 +74,7 @@ std::vector<std::string> WatchStory::tell(const daemon::DaemonEvent& event, Wall
     if (e->excluded > 0)
       rest += palette_.paint(Colour::kNotice, ", " + std::to_string(e->excluded) + " excluded");
     if (e->applied > 0) rest += "  " + human_duration(e->elapsed);
+    if (!cause_.empty()) rest += "  " + palette_.paint(Colour::kNotice, printable(cause_));
     remember(e->changes);
     committed_epoch_ = e->epoch;
     return {told(palette_, at, Colour::kGood, "live", rest)};
@@ -120,7 +121,10 @@ std::vector<std::string> WatchStory::tell(const daemon::DaemonEvent& event, Wall
     if (e->kind == Kind::kLeft) return {told(palette_, at, Colour::kDim, "left", who + why)};
     return {told(palette_, at, Colour::kNotice, "excluded", who + why)};
   }
-  return {};  // "published" is told when it is known what became of it
+  // What became of it is told when it is known.
+  if (const auto* e = std::get_if<daemon::PublishedEvent>(&event))
+    cause_ = e->cause == "change" ? "" : e->cause;
+  return {};
 }
 
 std::string ExecutorStory::tell(const ClientEvent& event, WallTime at) const {

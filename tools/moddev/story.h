@@ -37,6 +37,7 @@ class WatchStory {
   Palette palette_;
   std::map<std::string, Version, std::less<>> live_;
   Epoch committed_epoch_;
+  std::string cause_;  // of the epoch that was published last; empty for a change of files
 };
 
 /// The lines of `moddev executor`.

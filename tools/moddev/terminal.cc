@@ -72,6 +72,16 @@ std::string clock_time(WallTime at) {
   return formatted("%02d:%02d:%02d", local.tm_hour, local.tm_min, local.tm_sec);
 }
 
+std::string day_and_time(WallTime at) {
+  const std::time_t seconds = std::chrono::floor<std::chrono::seconds>(at).time_since_epoch().count();
+  std::tm local{};
+  ::localtime_r(&seconds, &local);
+  constexpr std::array kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  return formatted("%2d ", local.tm_mday) + kMonths[static_cast<std::size_t>(local.tm_mon)] + " " +
+         clock_time(at);
+}
+
 std::string utc_time(WallTime at) {
   const auto whole = std::chrono::floor<std::chrono::seconds>(at);
   const std::time_t seconds = whole.time_since_epoch().count();

@@ -29,6 +29,8 @@ class Palette {
 
 /// "12:31:07" in the time zone of the user.
 [[nodiscard]] std::string clock_time(WallTime at);
+/// "25 Nov 12:31:07" in the time zone of the user.
+[[nodiscard]] std::string day_and_time(WallTime at);
 /// "2026-11-25T12:31:07.123Z", for JSON.
 [[nodiscard]] std::string utc_time(WallTime at);
 /// "0.41 ms", "4.1 ms", "312 ms", "2.5 s", "3 min 20 s", "2 h 5 min", "3 d 4 h".

@@ -126,7 +126,8 @@ int Process::wait() {
     int status = 0;
     if (::waitpid(pid_, &status, WNOHANG) == pid_) {
       pid_ = -1;
-      while (line()) {
+      // What it wrote is in the pipe; children that it left behind may hold that open.
+      while (line(std::chrono::milliseconds(0))) {
       }
       return exit_code_of(status);
     }

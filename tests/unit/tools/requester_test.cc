@@ -119,8 +119,9 @@ TEST_F(RequesterTest, AnotherAnswerThanAskedForIsAnError) {
 }
 
 TEST_F(RequesterTest, ADirectoryOfOthersIsNotConnectedTo) {
-  ASSERT_EQ(::chmod(directory_.path().c_str(), 0777), 0);
   test::ZmqDaemon daemon(endpoint_);
+  ASSERT_NE(open(), nullptr);
+  ASSERT_EQ(::chmod(directory_.path().c_str(), 0777), 0);
   const auto requester = Requester::open(endpoint_, "test", seconds(20));
   ASSERT_FALSE(requester.ok());
   EXPECT_EQ(requester.error().code, ErrorCode::kPermission);

@@ -1,0 +1,152 @@
+// `moddev history [MODULE]`, `moddev diff EPOCH [EPOCH]` and `moddev rollback [MODULE]`: looking at what was,
+// and going back to it.
+#include <unistd.h>
+#include <CLI/CLI.hpp>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "protocol/uuid.h"
+#include "tools/moddev/asking.h"
+#include "tools/moddev/command.h"
+#include "tools/moddev/diagnostics.h"
+#include "tools/moddev/history_view.h"
+#include "tools/moddev/printer.h"
+#include "tools/moddev/terminal.h"
+
+namespace moddev::tools {
+namespace {
+
+/// More than the daemon waits for the executors (its kRefreshPatience), so that its reason is heard.
+constexpr auto kRollbackPatience = std::chrono::seconds(75);
+
+struct HistoryFlags {
+  std::string module;
+  std::uint64_t limit = 20;
+  bool json = false;
+  std::string endpoint;
+};
+
+struct DiffFlags {
+  Epoch from = 0;
+  Epoch to = 0;
+  bool json = false;
+  std::string endpoint;
+};
+
+struct RollbackFlags {
+  std::string module;
+  std::uint64_t to = 0;
+  bool json = false;
+  std::string endpoint;
+};
+
+/// Asks until there are as many as wanted, or no more.
+Result<HistoryReply> collect(client::Requester& daemon, const HistoryFlags& flags) {
+  HistoryReply all;
+  HistoryRequest request{flags.module, 0, flags.limit};
+  for (;;) {
+    auto reply = daemon.ask_for<HistoryReply>(request, kAnswerPatience);
+    if (!reply) return reply.error();
+    all.module = reply->module;
+    all.more = reply->more;
+    all.forgotten = reply->forgotten;
+    for (HistoryEntry& entry : reply->entries) all.entries.push_back(std::move(entry));
+    if (!reply->more || reply->entries.empty() || all.entries.size() >= flags.limit) return all;
+    request = {reply->module, all.entries.back().epoch, flags.limit - all.entries.size()};
+  }
+}
+
+int run_history(const HistoryFlags& flags) {
+  auto daemon = reach_daemon(flags.endpoint);
+  if (!daemon) return failed(daemon.error());
+  const auto history = collect(**daemon, flags);
+  if (!history) return failed(explained(history.error(), ""));
+  std::string text;
+  if (flags.json) {
+    for (const HistoryEntry& entry : history->entries) text += json_of(entry) + "\n";
+  } else {
+    text = history_text(history->entries, Palette::for_descriptor(STDOUT_FILENO));
+    if (history->more) text += "There are older ones: --limit N shows more.\n";
+    if (history->entries.empty()) text = "Nothing is published yet.\n";
+  }
+  write_all(STDOUT_FILENO, text);
+  return kDone;
+}
+
+Result<Manifest> manifest_of(client::Requester& daemon, Epoch epoch) {
+  auto reply = daemon.ask_for<ManifestReply>(ManifestRequest{epoch}, kAnswerPatience);
+  if (!reply) return reply.error();
+  return std::move(reply->manifest);
+}
+
+int run_diff(const DiffFlags& flags) {
+  auto daemon = reach_daemon(flags.endpoint);
+  if (!daemon) return failed(daemon.error());
+  const auto from = manifest_of(**daemon, flags.from);
+  if (!from) return failed(explained(from.error(), ""));
+  const Epoch other = flags.to == 0 ? (*daemon)->hello().committed_epoch : flags.to;
+  const auto to = manifest_of(**daemon, other);
+  if (!to) return failed(explained(to.error(), ""));
+  std::string text = flags.json ? json_of_diff(*from, *to) + "\n"
+                                : diff_text(*from, *to, Palette::for_descriptor(STDOUT_FILENO));
+  if (text.empty()) {
+    text = "Epoch " + std::to_string(flags.from) + " and epoch " + std::to_string(other) + " are the same.\n";
+  }
+  write_all(STDOUT_FILENO, text);
+  return kDone;
+}
+
+int run_rollback(const RollbackFlags& flags) {
+  auto daemon = reach_daemon(flags.endpoint);
+  if (!daemon) return failed(daemon.error());
+  const auto reply = (*daemon)->ask_for<RollbackReply>(
+      RollbackRequest{flags.module, flags.to, Uuid::random()}, kRollbackPatience);
+  if (!reply) return failed(explained(reply.error(), ""));
+  write_all(STDOUT_FILENO, flags.json ? json_of(*reply) + "\n" : rollback_text(*reply));
+  return kDone;
+}
+
+}  // namespace
+
+void add_history(CLI::App& program, Invocation& chosen) {
+  auto flags = std::make_shared<HistoryFlags>();
+  CLI::App* command = program.add_subcommand("history", "Show what was changed when, and who applied it");
+  command->add_option("MODULE", flags->module, "Only this module, or a part of its name that fits only one")
+      ->type_name("");
+  command->add_option("--limit", flags->limit, "At most so many epochs, newest first [20]")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--json", flags->json, "One JSON object a line for each epoch");
+  command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
+  command->callback([flags, &chosen] { chosen = [flags] { return run_history(*flags); }; });
+}
+
+void add_diff(CLI::App& program, Invocation& chosen) {
+  auto flags = std::make_shared<DiffFlags>();
+  CLI::App* command = program.add_subcommand("diff", "Show which modules differ between two epochs");
+  command->add_option("FROM", flags->from, "An epoch; 0 is the empty beginning")->required()->type_name("");
+  command->add_option("TO", flags->to, "Another one [the live epoch]")->type_name("");
+  command->add_flag("--json", flags->json, "One JSON object");
+  command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
+  command->callback([flags, &chosen] { chosen = [flags] { return run_diff(*flags); }; });
+}
+
+void add_rollback(CLI::App& program, Invocation& chosen) {
+  auto flags = std::make_shared<RollbackFlags>();
+  CLI::App* command = program.add_subcommand("rollback", "Bring old bytes back as a new epoch");
+  command
+      ->add_option("MODULE", flags->module,
+                   "Only this module, or a part of its name that fits only one [all]")
+      ->type_name("");
+  command->add_option("--to", flags->to, "The module's version, or without MODULE the epoch [the one before]")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--json", flags->json, "One JSON object");
+  command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
+  command->callback([flags, &chosen] { chosen = [flags] { return run_rollback(*flags); }; });
+}
+
+}  // namespace moddev::tools
