@@ -22,8 +22,8 @@ inline constexpr auto kRefreshPatience = std::chrono::seconds(60);
 inline constexpr std::size_t kEndedBuilds = 64;
 /// Answers that ends of builds wait for. One more is answered with kLimit and a retry-after.
 inline constexpr std::size_t kWaitingBuildEnds = 256;
-/// Rollbacks waiting for their turn; one more is answered with kLimit and a retry-after. And the last ones, whose
-/// answers are remembered in case that they got lost.
+/// Rollbacks waiting for their turn; one more is answered with kLimit and a retry-after. And the last ones,
+/// whose answers are remembered in case that they got lost.
 inline constexpr std::size_t kWaitingRollbacks = 16;
 inline constexpr std::size_t kEndedRollbacks = 64;
 /// Events for the terminal that nobody has taken yet. The oldest are dropped and counted in a warning.
@@ -41,8 +41,9 @@ inline constexpr int kJournalTidyPages = 256;
 inline constexpr int kJournalLogPages = 4'096;
 /// Damaged journals that are set aside for a person to look at; the oldest go first.
 inline constexpr std::size_t kDamagedJournalsKept = 4;
-/// How much of the past is kept, when there is time to look: so many epochs, and so many bytes of blobs. Older
-/// epochs are forgotten first; the committed one, the one before it and what an executor pins never are.
+/// How much of the past is kept, when there is time to look: so many epochs, and so many bytes of blobs.
+/// Older epochs are forgotten first; the committed one, the one before it and what an executor pins never
+/// are.
 inline constexpr std::size_t kRetainedEpochs = 1'000;
 inline constexpr std::uint64_t kRetainedBytes = 8ULL * 1024 * 1024 * 1024;
 /// There is time when nothing happened for so long. Then, after so many new epochs, the past is looked at.
