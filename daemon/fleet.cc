@@ -478,7 +478,9 @@ TimePoint Fleet::step(TimePoint now, std::vector<FleetAction>& actions) {
 
   TimePoint next = lease_scan_at_;
   if (switch_.phase == Phase::kPreparing) {
-    next = std::min({next, switch_.deadline, switch_.repeat_at, switch_.grace_until});
+    next = std::min({next, switch_.deadline, switch_.repeat_at});
+    // A majority may still be waited for when all reasons for the refusals so far are in.
+    if (!switch_.tally.refusal_grace_over) next = std::min(next, switch_.grace_until);
   } else if (switch_.phase == Phase::kApplying) {
     next = std::min({next, switch_.deadline, switch_.repeat_at});
   } else if (switch_.phase == Phase::kTrial) {

@@ -145,6 +145,35 @@ TEST(FleetMajority, HalfRefusingIsAnAbort) {
   EXPECT_EQ(f.last[Kind::kAbort].refused_by, std::vector<Uuid>{uuid(1)});
 }
 
+// The end of the time for reasons stayed a deadline when it was over, and the daemon did not rest until the
+// last vote. Found by the simulation.
+TEST(FleetMajority, WaitingForAMajorityAfterARefusalIsNoSpin) {
+  const FleetOptions options = with_sync(SyncPolicy::kMajority);
+  Fleets f(options);
+  f.settle_on_one(4);
+  f.begin();
+  f.prepared(1);
+  f.prepared(2);
+  f.refuses(3);
+  EXPECT_TRUE(f.run(options.refusal_grace).empty());
+  std::vector<FleetAction> actions;
+  EXPECT_GT(f.fleet.step(f.now, actions), f.now);
+  f.prepared(4);
+  EXPECT_EQ(f.run(), (Kinds{Kind::kCommit, Kind::kFailed}));
+}
+
+TEST(FleetMajority, WaitingOnAfterARefusalIsNoSpinning) {
+  Fleets f(with_sync(SyncPolicy::kMajority));
+  f.settle_on_one(4);
+  f.begin();
+  f.refuses(4);
+  f.prepared(1);
+  f.prepared(2);
+  f.run(FleetOptions{}.refusal_grace * 2);
+  std::vector<FleetAction> actions;
+  EXPECT_GT(f.fleet.step(f.now, actions), f.now);
+}
+
 TEST(FleetMajority, AFollowerThatCannotUseItIsToldOf) {
   Fleets f(with_sync(SyncPolicy::kMajority));
   f.settle_on_one(3);
