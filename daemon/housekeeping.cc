@@ -50,6 +50,7 @@ Status Housekeeping::look(TimePoint now) {
     }
     MODDEV_TRY(journal_.forget(until, pinned));
   }
+  if (!options_.own_blobs) return {};
   auto referenced = journal_.referenced();
   if (!referenced) return referenced.error();
   std::set<Digest> needed;

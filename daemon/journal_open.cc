@@ -55,9 +55,9 @@ Status Journal::State::open_file(bool existed, WallTime now) {
                      "); update moddev, or move the file away to begin a new history",
                  0};
   }
-  MODDEV_TRY(db.use_write_ahead_log());
   // Until the run has begun everything is on the disk before it counts; then it need not be (see begin_run).
   MODDEV_TRY(db.set_durable(true));
+  MODDEV_TRY(db.use_write_ahead_log());
   if (*version == 0) {
     MODDEV_TRY(schema::create(db));
     if (existed)

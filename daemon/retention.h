@@ -14,6 +14,9 @@ struct RetentionOptions {
   std::size_t epochs = limits::kRetainedEpochs;
   /// Of all blobs that retained epochs name.
   std::uint64_t bytes = limits::kRetainedBytes;
+  /// Whether the blob store is the daemon's alone: what its history does not name is removed from it. In a
+  /// store that others use too, it removes nothing.
+  bool own_blobs = true;
 };
 
 /// One blob of the history.

@@ -3,12 +3,14 @@ find_package(SQLite3 REQUIRED)
 
 moddev_add_test(state_unit_test
   SOURCES
+    support/state/power_cut.cc
     support/world/tiny_library.cc
     unit/state/catalog_test.cc
     unit/state/history_test.cc
     unit/state/journal_damage_test.cc
     unit/state/journal_kill_test.cc
     unit/state/journal_test.cc
+    unit/state/power_cut_test.cc
     unit/state/retention_test.cc
     unit/state/rollback_test.cc
     unit/state/versioner_test.cc

@@ -15,7 +15,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 TEST(Retention, ByEpochsItGoesToTheLimitOnceATenthIsOver) {
-  const RetentionOptions options{100, 1'000};
+  const RetentionOptions options{100, 1'000, true};
   EXPECT_EQ(forget_until(options, {0, 110, 109, {}}), 0U);
   EXPECT_EQ(forget_until(options, {0, 111, 110, {}}), 11U);
   EXPECT_EQ(forget_until(options, {40, 150, 149, {}}), 40U);
@@ -23,7 +23,7 @@ TEST(Retention, ByEpochsItGoesToTheLimitOnceATenthIsOver) {
 }
 
 TEST(Retention, ByBytesTheOldestGoFirstAndWhatIsUsedStays) {
-  const RetentionOptions options{100, 1'000};
+  const RetentionOptions options{100, 1'000, true};
   const std::vector<BlobUse> blobs{{300, 7}, {300, 3}, {300, kStillUsed}, {300, 5}};
   EXPECT_EQ(forget_until(options, {0, 9, 8, blobs}), 3U) << "1,200 bytes, and 900 after the first";
   EXPECT_EQ(forget_until({100, 1'200}, {0, 9, 8, blobs}), 0U) << "as many as are allowed";
@@ -70,7 +70,7 @@ class HousekeepingTest : public ::testing::Test {
   }
   void start() {
     DaemonOptions options;
-    options.retention = {10, 1'000'000};
+    options.retention = {10, 1'000'000, own_blobs};
     daemon = std::make_unique<Daemon>(options, feed, blobs, *journal, transport);
   }
   void settle() {
@@ -97,6 +97,7 @@ class HousekeepingTest : public ::testing::Test {
   [[nodiscard]] std::size_t count() { return blobs.list()->size(); }
   [[nodiscard]] bool kept(const std::string& bytes) { return blobs.contains(digest_of(bytes)); }
 
+  bool own_blobs = true;
   TimePoint now{seconds(1'000)};
   testing::ScriptedFeed feed;
   MemoryBlobStore blobs;
@@ -160,6 +161,15 @@ TEST_F(HousekeepingTest, NothingIsRemovedWhileBytesWaitToBePublished) {
   pass(seconds(5));
   EXPECT_FALSE(kept(stray)) << "of content that was never announced nothing is left";
   EXPECT_TRUE(kept("version 1")) << "what the history has is kept";
+}
+
+TEST_F(HousekeepingTest, FromAStoreOfOthersNothingIsRemoved) {
+  own_blobs = false;
+  start();
+  versions(1, 40);
+  pass(seconds(4));
+  EXPECT_EQ(journal->forgotten(), 30U);
+  EXPECT_EQ(count(), 41U);
 }
 
 TEST_F(HousekeepingTest, AnIdleDaemonIsNotWoken) {
