@@ -105,6 +105,7 @@ struct Daemon::State {
                 0,
                 std::nullopt,
                 {}} {
+    serving.encoded = &encoded;
     if (!journal.notice().empty()) tell(WarningEvent{"journal_repaired", journal.notice()});
     remember_refusal_of_former_run();
     tell_holds(journal.holds());
@@ -157,6 +158,7 @@ struct Daemon::State {
   Builds builds;
   Rollbacks rollbacks;
   Fleet fleet;
+  EncodedBlobs encoded{blobs, options.encoder};
   Housekeeping housekeeping;
   Serving serving;
 
@@ -388,6 +390,9 @@ void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now,
   serving.pending = event;
   housekeeping.disturb(now);
   event.inline_blobs = inline_blobs(current);
+  for (const AnnounceEvent::Inline& blob : event.inline_blobs) {
+    serving.sent.announced_bytes += blob.bytes->size() * fleet.members();
+  }
   send_first(std::move(event));
   announce_seq = serving.seq;
 }

@@ -11,6 +11,7 @@
 
 #include "daemon/catalog.h"
 #include "daemon/change_feed.h"
+#include "daemon/encoder.h"
 #include "daemon/fleet.h"
 #include "daemon/journal.h"
 #include "daemon/retention.h"
@@ -27,6 +28,8 @@ struct DaemonOptions {
   std::int64_t pid = 0;   // told in hello and status
   FleetOptions fleet;
   CatalogOptions catalog;
+  /// For patches and compressed blobs; null: everything is sent as it is.
+  std::shared_ptr<Encoder> encoder{};
   RetentionOptions retention{};
 };
 

@@ -89,6 +89,19 @@ inline constexpr std::size_t kEndpoints = 16;
 /// Frames smaller than this are copied into ZeroMQ's message; larger ones are lent to it.
 inline constexpr std::size_t kCopyFrameBytes = 4'096;
 
+/// Blobs of this size, and bases and targets together up to that one, are sent encoded where a client asks
+/// for it: below, the whole is as fast; above, encoding takes longer than a client waits.
+inline constexpr std::uint64_t kEncodeFrom = 256UL * 1024;
+inline constexpr std::uint64_t kEncodeUpTo = 128UL * 1024 * 1024;
+inline constexpr std::uint64_t kEncodeTogether = 2 * kEncodeUpTo;
+/// Encodings that wait for their turn. Blobs beyond are sent whole.
+inline constexpr std::size_t kWaitingEncodings = 64;
+/// Encoded blobs that are kept, and their bytes together; the least recently used go first.
+inline constexpr std::size_t kEncodedBlobs = 256;
+inline constexpr std::uint64_t kEncodedBytes = 256UL * 1024 * 1024;
+/// When to ask again for a blob that is being encoded.
+inline constexpr auto kEncodingRetry = std::chrono::milliseconds(5);
+
 /// Messages waiting in one direction of an in-process link; more are dropped, as on a real link.
 inline constexpr std::size_t kInProcessQueue = 1'024;
 

@@ -90,8 +90,17 @@ class Answer {
                             request.digest.to_string() + " has " + std::to_string(*total) + " bytes.",
                         0};
     }
+    if (s_.encoded != nullptr) {
+      const EncodedBlobs::Offer offer = s_.encoded->offer(request, *total);
+      if (offer.kind == EncodedBlobs::Offer::Kind::kLater) {
+        return ErrorReply{ErrorCode::kUnavailable, request.digest.to_string() + " is being encoded.",
+                          limits::kEncodingRetry.count()};
+      }
+      if (offer.kind == EncodedBlobs::Offer::Kind::kEncoded) return encoded_piece(request, offer, *total);
+    }
     auto bytes = s_.blobs.read_range(request.digest, request.offset, request.length);
     if (!bytes) return refusal(bytes.error());
+    s_.sent.plain_bytes += bytes->size();
     return BlobReply{request.digest, request.offset, *total, share(std::move(*bytes))};
   }
 
@@ -160,6 +169,7 @@ class Answer {
     reply.committed_epoch = s_.journal.committed().epoch;
     reply.modules.reserve(s_.journal.committed().modules.size());
     for (const auto& [name, entry] : s_.journal.committed().modules) reply.modules.push_back(entry);
+    reply.transfers = s_.sent;
     reply.executors = s_.fleet.status(reply.committed_epoch, now_);
     reply.holds = report_holds(s_.journal.holds());
     return reply;
@@ -168,6 +178,25 @@ class Answer {
  private:
   SnapshotReply snapshot() const {
     return SnapshotReply{s_.journal.id(), s_.seq, s_.journal.committed(), s_.pending};
+  }
+
+  MaybeReply encoded_piece(const BlobRequest& request, const EncodedBlobs::Offer& offer,
+                           std::uint64_t total) const {
+    const Bytes& all = *offer.bytes;
+    const std::uint64_t begin = std::min<std::uint64_t>(request.offset, all.size());
+    const std::uint64_t end = begin + std::min<std::uint64_t>(request.length, all.size() - begin);
+    BlobReply reply;
+    reply.digest = request.digest;
+    reply.offset = request.offset;
+    reply.total = total;
+    reply.bytes = share(Bytes(all.begin() + static_cast<std::ptrdiff_t>(begin),
+                              all.begin() + static_cast<std::ptrdiff_t>(end)));
+    reply.encoding = offer.encoding;
+    reply.wire_total = all.size();
+    (offer.encoding == Encoding::kPatch ? s_.sent.patch_bytes : s_.sent.zstd_bytes) += end - begin;
+    // Counted once for the whole, with its last piece.
+    if (end == all.size() && total > all.size()) s_.sent.saved_bytes += total - all.size();
+    return reply;
   }
 
   MaybeReply module_reply(const ModuleRequest& request, Epoch epoch, const ModuleEntry& entry) const {
@@ -179,6 +208,7 @@ class Answer {
     if (reply.latest || entry.size > limits::kChunkBytes) return reply;
     auto bytes = s_.blobs.read_range(entry.digest, 0, entry.size);
     if (!bytes) return refusal(bytes.error().with_context("Module '" + entry.name + "'"));
+    s_.sent.plain_bytes += bytes->size();
     reply.bytes = share(std::move(*bytes));
     return reply;
   }

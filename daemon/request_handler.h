@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "daemon/encoded_blobs.h"
 #include "daemon/fleet.h"
 #include "daemon/journal.h"
 #include "protocol/blob_store.h"
@@ -34,6 +35,10 @@ struct Serving {
   std::deque<AppliedRecord> applied{};
   /// An executor runs an epoch that was aborted, as a canary: a newer one has to bring it back.
   bool somebody_is_ahead = false;
+  /// Null: everything is sent as it is.
+  EncodedBlobs* encoded = nullptr;
+  /// What has left the daemon.
+  TransferReport sent{};
 };
 
 /// The answer, or nothing for a refresh and a build.

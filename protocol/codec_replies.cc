@@ -76,7 +76,8 @@ struct ReplyWriter {
     out.key("committed_epoch").number(r.committed_epoch);
   }
   void operator()(const StatusReply& r) const {
-    begin(out, id, "status", kDaemonPairs + 8 + (r.holds.empty() ? 0 : 1));
+    const bool sent = r.transfers != TransferReport{};
+    begin(out, id, "status", kDaemonPairs + 8 + (r.holds.empty() ? 0 : 1) + (sent ? 1 : 0));
     codec::write(out, r.daemon);
     out.key("endpoint").free_text(r.endpoint);
     out.key("pid").signed_number(r.pid);
@@ -97,6 +98,13 @@ struct ReplyWriter {
       out.key("detail").free_text(executor.detail);
     }
     if (!r.holds.empty()) codec::write(out.key("holds"), r.holds);
+    if (!sent) return;
+    out.key("transfers").map(5);
+    out.key("announced_bytes").number(r.transfers.announced_bytes);
+    out.key("plain_bytes").number(r.transfers.plain_bytes);
+    out.key("zstd_bytes").number(r.transfers.zstd_bytes);
+    out.key("patch_bytes").number(r.transfers.patch_bytes);
+    out.key("saved_bytes").number(r.transfers.saved_bytes);
   }
   void operator()(const HistoryReply& r) const {
     begin(out, id, "history", codec::kHistoryReplyPairs);
@@ -182,6 +190,13 @@ StatusReply read_status(const Reader& map) {
     reply.executors.push_back(std::move(executor));
   }
   reply.holds = codec::read_holds(map.at("holds", true));
+  if (const Reader sent = map.at("transfers", true); sent.present()) {
+    reply.transfers.announced_bytes = sent.at("announced_bytes").number();
+    reply.transfers.plain_bytes = sent.at("plain_bytes").number();
+    reply.transfers.zstd_bytes = sent.at("zstd_bytes").number();
+    reply.transfers.patch_bytes = sent.at("patch_bytes").number();
+    reply.transfers.saved_bytes = sent.at("saved_bytes").number();
+  }
   return reply;
 }
 

@@ -315,6 +315,16 @@ struct ExecutorStatus {
   std::string detail;
   friend bool operator==(const ExecutorStatus&, const ExecutorStatus&) = default;
 };
+/// Bytes of modules that have left the daemon since it started, by the way in which they went.
+struct TransferReport {
+  std::uint64_t announced_bytes = 0;  // inside announcements, once per member
+  std::uint64_t plain_bytes = 0;
+  std::uint64_t zstd_bytes = 0;
+  std::uint64_t patch_bytes = 0;
+  /// What encoding saved: plain size less encoded size, of each blob that was sent to its end.
+  std::uint64_t saved_bytes = 0;
+  friend bool operator==(const TransferReport&, const TransferReport&) = default;
+};
 struct StatusReply {
   DaemonId daemon;
   std::string endpoint;
@@ -326,6 +336,7 @@ struct StatusReply {
   std::vector<ModuleEntry> modules;  // of the committed manifest
   std::vector<ExecutorStatus> executors;
   std::vector<HoldReport> holds{};
+  TransferReport transfers{};
   friend bool operator==(const StatusReply&, const StatusReply&) = default;
 };
 

@@ -110,6 +110,11 @@ Result<Client> Client::connect(ClientOptions options) {
   auto parts = client::common_parts(options, *places, found->endpoint);
   if (!parts) return parts.error();
   client::remember_epochs(options.offline_grace, places->root, found->endpoint, *parts);
+  // discover_endpoint() has parsed it already.
+  const auto parsed = parse_endpoint(found->endpoint);
+  if (options.small_transfers || (parsed && !parsed->is_local())) {
+    parts->session.accept = {Encoding::kPatch, Encoding::kZstd};
+  }
   auto link = client::ZmqLink::connect(found->endpoint);
   if (!link) return link.error();
   parts->link_problem = [l = link->get()] { return l->problem(); };

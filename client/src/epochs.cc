@@ -47,13 +47,19 @@ std::vector<const ModuleEntry*> modules_to_load(const Manifest& manifest, const 
 }
 
 BlobPlaces locate_blobs(const std::vector<const ModuleEntry*>& modules,
-                        const std::map<Digest, SharedBytes>& bytes, const BlobStore& cache) {
+                        const std::map<Digest, SharedBytes>& bytes, const BlobStore& cache,
+                        const Manifest* live) {
   BlobPlaces places;
   std::set<Digest> seen;
   for (const ModuleEntry* module : modules) {
     if (bytes.contains(module->digest) || !seen.insert(module->digest).second) continue;
-    auto& place = cache.contains(module->digest) ? places.cached : places.missing;
-    place.push_back({module->digest, module->size});
+    if (cache.contains(module->digest)) {
+      places.cached.push_back({module->digest, module->size});
+      continue;
+    }
+    const ModuleEntry* before = live == nullptr ? nullptr : live->find(module->name);
+    const bool has_base = before != nullptr && cache.contains(before->digest);
+    places.missing.push_back({module->digest, module->size, has_base ? before->digest : Digest{}});
   }
   return places;
 }

@@ -54,12 +54,14 @@ struct EpochInWork {
 [[nodiscard]] std::vector<const ModuleEntry*> modules_to_load(const Manifest& manifest, const Manifest* live);
 
 /// Blobs of those modules that are not in `bytes`, each once: `cached` are in the cache, `missing` nowhere.
+/// The base of a missing one is what `live` has of that module, if that is in the cache.
 struct BlobPlaces {
   std::vector<WantedBlob> cached;
   std::vector<WantedBlob> missing;
 };
 [[nodiscard]] BlobPlaces locate_blobs(const std::vector<const ModuleEntry*>& modules,
-                                      const std::map<Digest, SharedBytes>& bytes, const BlobStore& cache);
+                                      const std::map<Digest, SharedBytes>& bytes, const BlobStore& cache,
+                                      const Manifest* live = nullptr);
 
 /// Names of the modules that differ between two manifests; `from` may be null.
 [[nodiscard]] std::vector<std::string> changed_names(const Manifest* from, const Manifest& to);

@@ -32,6 +32,10 @@ void Fetcher::want(const std::vector<WantedBlob>& blobs, TimePoint now) {
     }
     Transfer transfer;
     transfer.size = blob.size;
+    transfer.base = blob.base;
+    if (!accept_.empty() && blob.size >= limits::kEncodedFrom && blob.size <= limits::kEncodedUpTo) {
+      transfer.way = Way::kUndecided;
+    }
     wanted.emplace(blob.digest, std::move(transfer));
   }
   for (const auto& [digest, transfer] : transfers_) release(digest, transfer);  // what is not wanted any more
@@ -76,7 +80,7 @@ void Fetcher::step(TimePoint now, const Ask& ask) {
   if (now >= due_) {
     patience_ = std::min<Duration>(patience_ * 2, limits::kPieceLast);
     due_ = now + patience_;
-    for (Piece& piece : open_) piece.id = ask({piece.digest, piece.offset, piece.length});
+    for (Piece& piece : open_) piece.id = ask(request_of(piece));
   }
   if (now < not_before_) return;
   std::uint64_t credit =
@@ -84,14 +88,18 @@ void Fetcher::step(TimePoint now, const Ask& ask) {
   for (auto& [digest, transfer] : transfers_) {
     if (!transfer.ours) continue;
     // An empty blob is one piece of no bytes; so one byte more than the size is "all asked for".
-    while (transfer.asked < std::max<std::uint64_t>(transfer.size, 1)) {
+    while (transfer.asked < std::max<std::uint64_t>(transfer.extent(), 1)) {
+      // How it goes on is in the answer to the first piece.
+      if (transfer.way == Way::kUndecided && transfer.asked > 0) break;
       // Pieces that came before their turn are in memory: the window bounds them too.
       if (transfer.asked - transfer.received >= limits::kOpenPieceBytes) break;
       const std::uint64_t length =
-          std::min<std::uint64_t>(transfer.size - transfer.asked, limits::kChunkBytes);
+          std::min<std::uint64_t>(transfer.extent() - transfer.asked, limits::kChunkBytes);
       if (open_.size() >= limits::kOpenPieces || length > credit) return;
       if (open_.empty()) due_ = now + patience_;
-      open_.push_back({ask({digest, transfer.asked, length}), digest, transfer.asked, length});
+      Piece piece{0, digest, transfer.asked, length};
+      piece.id = ask(request_of(piece));
+      open_.push_back(piece);
       transfer.asked += std::max<std::uint64_t>(length, 1);
       credit -= length;
     }
@@ -132,11 +140,70 @@ void Fetcher::take_error(const Piece& piece, const ErrorReply& error, TimePoint 
   std::erase_if(open_, [&](const Piece& p) { return p.digest == piece.digest; });
 }
 
+BlobRequest Fetcher::request_of(const Piece& piece) const {
+  const Transfer& transfer = transfers_.at(piece.digest);
+  BlobRequest request{piece.digest, piece.offset, piece.length};
+  if (transfer.way == Way::kPlain) return request;
+  request.base = transfer.base;
+  if (transfer.way == Way::kEncoded) {
+    request.accept = {transfer.encoding};
+    return request;
+  }
+  for (const Encoding encoding : accept_) {
+    if (encoding != Encoding::kPatch || transfer.base != Digest{}) request.accept.push_back(encoding);
+  }
+  return request;
+}
+
+bool Fetcher::fits(const Piece& piece, const BlobReply& reply, const Transfer& transfer) const {
+  if (reply.digest != piece.digest || reply.offset != piece.offset || reply.total != transfer.size) {
+    return false;
+  }
+  const std::size_t length = reply.bytes ? reply.bytes->size() : 0;
+  if (transfer.way == Way::kUndecided && reply.encoding != Encoding::kPlain) {
+    return reply.wire_total > 0 && length == std::min<std::uint64_t>(piece.length, reply.wire_total);
+  }
+  if (transfer.way != Way::kEncoded) return reply.encoding == Encoding::kPlain && length == piece.length;
+  return reply.encoding == transfer.encoding && reply.wire_total == transfer.wire_size &&
+         length == piece.length;
+}
+
+bool Fetcher::decide_way(const BlobReply& reply, Transfer& transfer) {
+  if (transfer.way != Way::kUndecided) return true;
+  transfer.way = Way::kPlain;
+  if (reply.encoding == Encoding::kPlain) return true;
+  // An encoding larger than what it stands for, or than there is room for, is no good: the whole then.
+  const bool accepted = std::find(accept_.begin(), accept_.end(), reply.encoding) != accept_.end();
+  if (!accepted || reply.wire_total >= transfer.size || reply.wire_total > limits::kEncodedInMemory) {
+    transfer.asked = 0;
+    return false;
+  }
+  transfer.way = Way::kEncoded;
+  transfer.encoding = reply.encoding;
+  transfer.wire_size = reply.wire_total;
+  transfer.asked = reply.bytes->size();
+  transfer.encoded.clear();
+  transfer.encoded.reserve(reply.wire_total);
+  return true;
+}
+
+void Fetcher::decode(const Digest& digest, Transfer& transfer) {
+  Result<Bytes> whole = Error{ErrorCode::kInternal, "nothing was decoded", 0};
+  if (transfer.encoding == Encoding::kZstd) {
+    whole = decompress(transfer.encoded, digest, transfer.size);
+  } else if (const auto base = cache_.read(transfer.base); !base) {
+    whole = base.error();
+  } else {
+    whole = apply_patch(**base, transfer.encoded, digest, transfer.size);
+  }
+  if (!whole) return start_again(digest, transfer, whole.error());
+  keep_small(digest, share(std::move(*whole)));
+}
+
 void Fetcher::take_piece(const Piece& piece, BlobReply& reply) {
   Transfer& transfer = transfers_.at(piece.digest);
   const std::size_t length = reply.bytes ? reply.bytes->size() : 0;
-  if (reply.digest != piece.digest || reply.offset != piece.offset || reply.total != transfer.size ||
-      length != piece.length) {
+  if (!fits(piece, reply, transfer)) {
     return start_again(
         piece.digest, transfer,
         {ErrorCode::kCorrupt, "Of " + piece.digest.to_string() + " " + std::to_string(piece.length) +
@@ -145,7 +212,8 @@ void Fetcher::take_piece(const Piece& piece, BlobReply& reply) {
                                   std::to_string(length) + " bytes from " + std::to_string(reply.offset) +
                                   " of " + std::to_string(reply.total) + " came."});
   }
-  if (transfer.size <= limits::kChunkBytes) {
+  if (!decide_way(reply, transfer)) return;
+  if (transfer.way == Way::kPlain && transfer.size <= limits::kChunkBytes) {
     SharedBytes bytes = reply.bytes ? std::move(reply.bytes) : share(Bytes{});
     if (digest_of(*bytes) != piece.digest) {
       return start_again(piece.digest, transfer,
@@ -173,6 +241,16 @@ void Fetcher::keep_small(const Digest& digest, SharedBytes bytes) {
 
 /// Writes what is next; at the end verifies the whole and gives it its name. A wrong whole starts again.
 Status Fetcher::write_in_order(const Digest& digest, Transfer& transfer) {
+  if (transfer.way == Way::kEncoded) {
+    for (auto next = transfer.early.find(transfer.received); next != transfer.early.end();
+         next = transfer.early.find(transfer.received)) {
+      transfer.encoded.insert(transfer.encoded.end(), next->second->begin(), next->second->end());
+      transfer.received += next->second->size();
+      transfer.early.erase(next);
+    }
+    if (transfer.received == transfer.wire_size) decode(digest, transfer);
+    return {};
+  }
   if (!transfer.writer) {
     auto writer = cache_.create();
     if (!writer) return writer.error();
@@ -201,6 +279,9 @@ Status Fetcher::write_in_order(const Digest& digest, Transfer& transfer) {
 
 void Fetcher::start_again(const Digest& digest, Transfer& transfer, Error reason) {
   if (++transfer.attempts >= limits::kFetchAttempts) return fail(digest, std::move(reason));
+  // What could not be decoded comes whole the next time.
+  transfer.way = Way::kPlain;
+  transfer.encoded = {};
   transfer.asked = 0;
   transfer.received = 0;
   transfer.writer.reset();

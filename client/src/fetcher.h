@@ -23,6 +23,8 @@ namespace moddev::client {
 struct WantedBlob {
   Digest digest;
   std::uint64_t size = 0;
+  /// Another version that is in the cache, for a patch; zero: none.
+  Digest base{};
 };
 
 class Fetcher {
@@ -31,7 +33,9 @@ class Fetcher {
   using Ask = std::function<std::uint64_t(const BlobRequest&)>;
   /// With `shared`, a blob that another client of the same cache is fetching is waited for, and everything
   /// that is fetched goes into the cache at once.
-  explicit Fetcher(BlobStore& cache, CacheUse* shared = nullptr) : cache_(cache), shared_(shared) {}
+  /// `accept`: encodings that are worth their work; the daemon chooses.
+  explicit Fetcher(BlobStore& cache, CacheUse* shared = nullptr, std::vector<Encoding> accept = {})
+      : cache_(cache), shared_(shared), accept_(std::move(accept)) {}
   ~Fetcher();
   Fetcher(const Fetcher&) = delete;
   Fetcher& operator=(const Fetcher&) = delete;
@@ -57,8 +61,17 @@ class Fetcher {
   [[nodiscard]] std::map<Digest, SharedBytes> take_bytes();
 
  private:
+  /// How the bytes come: the answer to the first piece says so, where the daemon has a choice.
+  enum class Way : std::uint8_t { kPlain, kUndecided, kEncoded };
   struct Transfer {
     std::uint64_t size = 0;
+    Digest base{};
+    Way way = Way::kPlain;
+    Encoding encoding = Encoding::kPlain;
+    std::uint64_t wire_size = 0;  // of the encoding
+    Bytes encoded;
+    /// The bytes that come in all.
+    [[nodiscard]] std::uint64_t extent() const { return way == Way::kEncoded ? wire_size : size; }
     std::uint64_t asked = 0;     // from here on nothing was asked for
     std::uint64_t received = 0;  // up to here everything was written
     unsigned attempts = 0;
@@ -77,6 +90,11 @@ class Fetcher {
 
   void look_at_others(TimePoint now);
   void release(const Digest& digest, const Transfer& transfer);
+  [[nodiscard]] BlobRequest request_of(const Piece& piece) const;
+  [[nodiscard]] bool fits(const Piece& piece, const BlobReply& reply, const Transfer& transfer) const;
+  /// Whether the transfer goes on with this first piece.
+  bool decide_way(const BlobReply& reply, Transfer& transfer);
+  void decode(const Digest& digest, Transfer& transfer);
   void take_piece(const Piece& piece, BlobReply& reply);
   void take_error(const Piece& piece, const ErrorReply& error, TimePoint now);
   Status write_in_order(const Digest& digest, Transfer& transfer);
@@ -87,6 +105,7 @@ class Fetcher {
 
   BlobStore& cache_;
   CacheUse* shared_;
+  std::vector<Encoding> accept_;
   TimePoint look_again_ = kNever;
   Transfers transfers_;
   std::vector<Piece> open_;

@@ -66,6 +66,12 @@ inline constexpr auto kRememberAfter = std::chrono::milliseconds(50);
 /// it written.
 inline constexpr auto kRememberSpread = std::chrono::milliseconds(100);
 
+/// Blobs of this size are asked for in an encoding, if the session accepts any. Decoding needs base, result
+/// and encoding in memory, and keeps the session from anything else: larger ones come whole.
+inline constexpr std::uint64_t kEncodedFrom = 256UL * 1024;
+inline constexpr std::uint64_t kEncodedUpTo = 128UL * 1024 * 1024;
+inline constexpr std::uint64_t kEncodedInMemory = 64UL * 1024 * 1024;
+
 /// When somebody else fetches a blob into the shared cache: looked again so often.
 inline constexpr auto kSharedFetchPoll = std::chrono::milliseconds(2);
 /// After so long it is fetched here, too: who began may have been stopped.

@@ -35,6 +35,8 @@ struct SessionOptions {
   std::uint64_t seed = 1;
   /// The other clients of the cache; null when there are none.
   std::shared_ptr<client::CacheUse> cache_use;
+  /// Encodings in which large blobs are fetched; none: whole. They save bytes and cost time.
+  std::vector<Encoding> accept;
 };
 
 /// What a session knows about itself, for people who wait for something.

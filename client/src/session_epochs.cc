@@ -164,8 +164,8 @@ void Session::State::begin_fetch(EpochInWork& work) {
     if (*other && &**other != &work && (*other)->stage == Stage::kFetching) (*other)->stage = Stage::kWanted;
   }
   tell_use();
-  auto places =
-      client::locate_blobs(client::modules_to_load(work.manifest, live_manifest()), work.bytes, cache);
+  auto places = client::locate_blobs(client::modules_to_load(work.manifest, live_manifest()), work.bytes,
+                                     cache, live_manifest());
   work.from_cache = std::move(places.cached);
   fetcher.want(places.missing, now);
   work.stage = Stage::kFetching;

@@ -15,3 +15,9 @@ moddev_add_test(session_client_test
     unit/session/client_test.cc
   LIBRARIES moddev_support_session
   LABELS unit asan tsan)
+
+moddev_add_test(session_small_transfers_test
+  SOURCES
+    unit/session/small_transfers_test.cc
+  LIBRARIES moddev_support_session moddev_daemon
+  LABELS unit asan)

@@ -11,6 +11,7 @@
 
 #include "client/src/discovery.h"
 #include "daemon/daemon.h"
+#include "daemon/encoder.h"
 #include "daemon/event_loop.h"
 #include "daemon/journal.h"
 #include "daemon/zmq_transport.h"
@@ -142,6 +143,7 @@ void make_daemon(Parts& parts) {
   options.software = "moddev " MODDEV_VERSION;
   options.pid = ::getpid();
   options.catalog.extra_dependencies = parts.configuration.dependencies;
+  options.encoder = daemon::make_encoder_thread(*parts.blobs);
   parts.daemon = std::make_unique<daemon::Daemon>(std::move(options), *parts.watcher, *parts.blobs,
                                                   *parts.journal, *parts.transport);
 }

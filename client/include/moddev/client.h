@@ -68,6 +68,9 @@ struct ClientOptions {
   /// there is a daemon. Only if the daemon was heard within this time, for what is older may have been
   /// withdrawn. 0: never.
   std::chrono::seconds offline_grace = std::chrono::hours(7 * 24);
+  /// Large modules as patches or compressed also from a daemon on this machine, where whole ones are faster.
+  /// From another machine they always come so.
+  bool small_transfers = false;
   /// Must not throw, and must not destroy the client.
   std::function<void(const ClientEvent&)> on_event;
 };

@@ -126,6 +126,8 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
                      {executor}};
   StatusReply status_held = status;
   status_held.holds = {{"scorer", 3, "lib/libscorer.so"}};
+  StatusReply status_sent = status;
+  status_sent.transfers = {70'000, 1'048'576, 4'096, 379, 847'621};
   HistoryEntry committed{8,
                          7,
                          EpochState::kCommitted,
@@ -156,6 +158,7 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
                          {{"scorer", 3, "lib/libscorer.so"}, {"gone", 0, "gone.json"}}};
   return {
       {"reply_status_held", {14, status_held}},
+      {"reply_status_sent", {17, status_sent}},
       {"reply_history", {15, history}},
       {"reply_rollback", {16, rollback}},
       {"reply_hello", {1, hello}},
