@@ -151,10 +151,12 @@ class PerProcess {
   const Chronicle& chronicle_;
 };
 
-/// An epoch is committed for every member or for none, and recorded before anyone hears of it.
+/// An epoch is committed for every member or for none, and recorded before anyone hears of it. Where the
+/// person wants no unanimity, a refusal stops nobody else.
 class PerFleet {
  public:
-  PerFleet(Verdict& verdict, Chronicle& chronicle) : verdict_(verdict), chronicle_(chronicle) {}
+  PerFleet(Verdict& verdict, Chronicle& chronicle, daemon::SyncPolicy policy)
+      : verdict_(verdict), chronicle_(chronicle), policy_(policy) {}
   void daemon_started(const daemon::Journal& journal);
   void daemon_stopped();
   void published(const Event& event);
@@ -174,6 +176,7 @@ class PerFleet {
 
   Verdict& verdict_;
   Chronicle& chronicle_;
+  const daemon::SyncPolicy policy_;
   const daemon::Journal* journal_ = nullptr;
   std::map<Uuid, Member> members_;
   std::map<Epoch, std::set<Uuid>> voters_;    // of epochs announced in this run

@@ -48,7 +48,7 @@ Simulation::Simulation(const SimulationOptions& options)
       never_missed_(verdict_),
       only_rises_(verdict_, chronicle_),
       per_process_(verdict_, chronicle_),
-      per_fleet_(verdict_, chronicle_),
+      per_fleet_(verdict_, chronicle_, weather_.fleet.sync),
       last_good_(verdict_, chronicle_),
       bounded_(verdict_),
       // One link more than executors: the observer who asks for a refresh.

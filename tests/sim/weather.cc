@@ -53,6 +53,8 @@ Weather draw_weather(Random& random) {
   w.debounce = random.chance(0.2) ? Duration(milliseconds(20)) : Duration::zero();
   w.fleet.prepare_deadline = random.chance(0.5) ? seconds(2) : seconds(10);
   w.fleet.apply_deadline = random.chance(0.5) ? seconds(1) : seconds(5);
+  if (random.chance(0.25))
+    w.fleet.sync = random.chance(0.6) ? daemon::SyncPolicy::kMajority : daemon::SyncPolicy::kNone;
   return w;
 }
 
@@ -79,6 +81,8 @@ std::string describe(const Weather& w) {
   part(w.refusals > 0, "refusals");
   part(w.killers > 0, "deadly modules");
   part(w.debounce > Duration::zero(), "debounce");
+  part(w.fleet.sync == daemon::SyncPolicy::kMajority, "the majority decides");
+  part(w.fleet.sync == daemon::SyncPolicy::kNone, "nobody waits for anybody");
   return text;
 }
 
