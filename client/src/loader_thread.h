@@ -16,8 +16,8 @@ namespace moddev {
 /// Modules that came with announcements and are not in the cache yet. Beyond, the oldest are not kept:
 /// whoever needs them again fetches them.
 inline constexpr std::size_t kBytesToKeep = 32UL * 1024 * 1024;
-/// They are kept when no preparation came for so long: making files takes a disk up to a millisecond, and until
-/// the whole fleet has switched, the processors are needed for that.
+/// They are kept when no preparation came for so long: making files takes a disk up to a millisecond, and
+/// until the whole fleet has switched, the processors are needed for that.
 inline constexpr auto kKeepAfter = std::chrono::milliseconds(50);
 
 struct LoaderOptions {
