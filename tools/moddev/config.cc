@@ -40,6 +40,9 @@ class Parser {
     if (name == "follow_outside") return truth(name, node, configuration_.follow_outside);
     if (name == "backend") return text(name, node, configuration_.backend);
     if (name == "dependencies") return dependencies(node);
+    if (name == "sync") return text(name, node, configuration_.sync);
+    if (name == "canary") return canary(name, node);
+    if (name == "canary_time") return seconds(name, node, configuration_.canary_time);
     if (name == "supervise") return supervise(node);
     return unknown(key, name, configuration_keys());
   }
@@ -51,6 +54,15 @@ class Parser {
     const std::string near = did_you_mean(name, known_keys);
     return wrong(key.source(), "unknown key '" + std::string(key.str()) + "'" + (near.empty() ? "." : near) +
                                    " Known keys: " + all + ".");
+  }
+
+  /// A number of executors, or names.
+  Status canary(const std::string& name, const toml::node& node) {
+    if (const auto count = node.value_exact<std::int64_t>(); count && *count > 0) {
+      configuration_.canary = {std::to_string(*count)};
+      return {};
+    }
+    return texts(name, node, configuration_.canary);
   }
 
   Status supervise(const toml::node& node) {
@@ -174,8 +186,9 @@ class Parser {
 }  // namespace
 
 const std::vector<std::string>& configuration_keys() {
-  static const std::vector<std::string> keys = {"backend",  "bind",           "debounce", "dependencies",
-                                                "endpoint", "follow_outside", "ignore",   "supervise"};
+  static const std::vector<std::string> keys = {"backend",  "bind",         "canary",   "canary_time",
+                                                "debounce", "dependencies", "endpoint", "follow_outside",
+                                                "ignore",   "supervise",    "sync"};
   return keys;
 }
 
@@ -209,6 +222,9 @@ Configuration merge(const Configuration& file, const Configuration& flags) {
   if (!result.ignore) result.ignore = file.ignore;
   if (!result.follow_outside) result.follow_outside = file.follow_outside;
   if (!result.backend) result.backend = file.backend;
+  if (!result.sync) result.sync = file.sync;
+  if (!result.canary) result.canary = file.canary;
+  if (!result.canary_time) result.canary_time = file.canary_time;
   for (const auto& [module, needed] : file.dependencies) result.dependencies.try_emplace(module, needed);
   result.supervise = merge(file.supervise, flags.supervise);
   return result;

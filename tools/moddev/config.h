@@ -35,6 +35,9 @@ struct Configuration {
   std::optional<std::vector<std::string>> ignore;
   std::optional<bool> follow_outside;
   std::optional<std::string> backend;
+  std::optional<std::string> sync;
+  std::optional<std::vector<std::string>> canary;
+  std::optional<std::chrono::milliseconds> canary_time;
   std::map<std::string, std::vector<std::string>> dependencies;
   SuperviseConfiguration supervise;
 };

@@ -14,6 +14,8 @@
 #include "daemon/encoder.h"
 #include "daemon/event_loop.h"
 #include "daemon/journal.h"
+#include "daemon/local_process.h"
+#include "daemon/policy.h"
 #include "daemon/zmq_transport.h"
 #include "protocol/blob_store.h"
 #include "tools/moddev/command.h"
@@ -39,9 +41,13 @@ struct WatchFlags {
   std::int64_t debounce_ms = -1;
   std::vector<std::string> ignore;
   bool follow_outside = false;
+  bool follow_said = false;
   std::string backend;
   bool poll = false;
   std::vector<std::string> dependencies;
+  std::string sync;
+  std::vector<std::string> canary;
+  double canary_time_s = 0;
   bool json = false;
 };
 
@@ -51,9 +57,14 @@ Result<Configuration> said_by(const WatchFlags& flags) {
   if (!flags.endpoint.empty()) said.endpoint = flags.endpoint;
   if (flags.debounce_ms >= 0) said.debounce = std::chrono::milliseconds(flags.debounce_ms);
   if (!flags.ignore.empty()) said.ignore = flags.ignore;
-  if (flags.follow_outside) said.follow_outside = true;
+  if (flags.follow_said) said.follow_outside = flags.follow_outside;
   if (!flags.backend.empty()) said.backend = flags.backend;
   if (flags.poll) said.backend = "polling";
+  if (!flags.sync.empty()) said.sync = flags.sync;
+  if (!flags.canary.empty()) said.canary = flags.canary;
+  if (flags.canary_time_s > 0) {
+    said.canary_time = std::chrono::milliseconds(static_cast<std::int64_t>(flags.canary_time_s * 1000));
+  }
   for (const std::string& text : flags.dependencies) MODDEV_TRY(add_dependency(text, said));
   return said;
 }
@@ -63,6 +74,7 @@ struct Parts {
   std::unique_ptr<watcher::PosixFileSystem> files;
   std::string real_path;
   Configuration configuration;
+  daemon::FleetOptions fleet;
   std::unique_ptr<daemon::EventLoop> loop;
   std::unique_ptr<daemon::ZmqTransport> transport;
   std::unique_ptr<DirectoryBlobStore> blobs;
@@ -105,6 +117,24 @@ Result<std::vector<std::string>> configure(const WatchFlags& flags, const Places
   return endpoints_to_bind(*said, file, places.here);
 }
 
+Status choose_policy(Parts& parts) {
+  const Configuration& said = parts.configuration;
+  if (said.sync) {
+    const auto sync = daemon::sync_policy_from_string(*said.sync);
+    if (!sync) {
+      return Error{ErrorCode::kInvalidArgument, "There is no way to switch named '" + *said.sync +
+                                                    "'; --sync takes all, majority or none."};
+    }
+    parts.fleet.sync = *sync;
+  }
+  for (const std::string& text : said.canary.value_or(std::vector<std::string>{})) {
+    MODDEV_TRY(daemon::add_canary(text, parts.fleet.canaries));
+  }
+  if (said.canary_time) parts.fleet.canary_time = *said.canary_time;
+  parts.fleet.still_there = daemon::is_running_here;
+  return {};
+}
+
 Status open_state(const Places& places, WallTime now, Parts& parts) {
   const auto state = state_directory(places, parts.real_path);
   if (!state) return state.error();
@@ -142,6 +172,7 @@ void make_daemon(Parts& parts) {
   options.directory = parts.files->root();
   options.software = "moddev " MODDEV_VERSION;
   options.pid = ::getpid();
+  options.fleet = parts.fleet;
   options.catalog.extra_dependencies = parts.configuration.dependencies;
   options.encoder = daemon::make_encoder_thread(*parts.blobs);
   parts.daemon = std::make_unique<daemon::Daemon>(std::move(options), *parts.watcher, *parts.blobs,
@@ -154,6 +185,7 @@ Result<Parts> assemble(const WatchFlags& flags, SystemClock& clock) {
   MODDEV_TRY(find_directory(flags, parts));
   auto endpoints = configure(flags, places, parts);
   if (!endpoints) return endpoints.error();
+  MODDEV_TRY(choose_policy(parts));
   // The loop blocks signals, which threads inherit; the sockets bring the first thread, and change the umask.
   auto loop = daemon::EventLoop::create({.signals = true}, clock);
   if (!loop) return loop.error();
@@ -244,7 +276,8 @@ void add_watch(CLI::App& program, Invocation& chosen) {
   command->add_option("--ignore", flags->ignore, "Paths to pass over, in gitignore syntax (repeatable)")
       ->type_name("PATTERN")
       ->allow_extra_args(false);
-  command->add_flag("--follow-outside", flags->follow_outside, "Follow symlinks that lead out of DIR");
+  CLI::Option* follow = command->add_flag("--follow-outside,!--no-follow-outside", flags->follow_outside,
+                                          "Follow symlinks that lead out of DIR");
   command->add_option("--backend", flags->backend, "auto, inotify or polling [auto]")->type_name("NAME");
   command->add_flag("--poll", flags->poll, "The same as --backend polling");
   command
@@ -253,11 +286,28 @@ void add_watch(CLI::App& program, Invocation& chosen) {
       ->type_name("MODULE=NEEDED,...")
       ->allow_extra_args(false);
   command
+      ->add_option("--sync", flags->sync,
+                   "Who has to be ready before anyone switches: all, majority or none [all]")
+      ->type_name("WHO");
+  command
+      ->add_option("--canary", flags->canary,
+                   "So many executors, or the one of this name, switch first (repeatable)")
+      ->type_name("N|NAME")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--canary-time", flags->canary_time_s,
+                   "The others follow when the canaries have lived with it for so long [10]")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.001, 86'400.0));
+  command
       ->add_option("--config", flags->configuration_file,
                    "This file instead of the moddev.toml found upwards from DIR")
       ->type_name("FILE");
   command->add_flag("--json", flags->json, "One JSON object a line");
-  command->callback([flags, &chosen] { chosen = [flags] { return run_watch(*flags); }; });
+  command->callback([flags, follow, &chosen] {
+    flags->follow_said = follow->count() > 0;
+    chosen = [flags] { return run_watch(*flags); };
+  });
 }
 
 }  // namespace moddev::tools

@@ -107,6 +107,12 @@ TEST(BadInput, AnUnknownFlagOrCommand) {
   expect_told(yard.run({"status", "--endpoint", "nonsense"}), 2, HasSubstr("'nonsense'"));
 }
 
+TEST(BadInput, AWayToSwitchThatThereIsNot) {
+  Yard yard;
+  expect_told(yard.run({"watch", yard.build(), "--sync", "most"}), 2,
+              AllOf(HasSubstr("'most'"), HasSubstr("all, majority or none")));
+}
+
 TEST(BadInput, AnEndpointThatOthersCouldReach) {
   Yard yard;
   expect_told(yard.run({"watch", yard.build(), "--bind", "tcp://0.0.0.0:5"}), 1, HasSubstr("127.0.0.1"));

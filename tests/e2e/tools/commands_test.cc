@@ -128,6 +128,23 @@ TEST(Watch, ReadsItsConfigurationAndFlagsWin) {
   EXPECT_EQ(published["modules"][0]["name"], "scorer");
 }
 
+TEST(Watch, ACanarySwitchesFirst) {
+  Yard yard;
+  yard.write_module("scorer", 1);
+  Process daemon = yard.watch({"--canary", "w1", "--canary-time", "0.5"});
+  const auto executor = [&](const std::string& name) {
+    return yard.start({"executor", "--name", name, "--call", "scorer:value", "--every", "3600000", "--json"});
+  };
+  Process first = executor("w1");
+  Process second = executor("w2");
+  for (Process* one : {&first, &second}) EXPECT_EQ(one->event("called")["result"], 1);
+  ASSERT_EQ(yard.run({"wait", "--live"}).exit_code, 0);
+  yard.write_module("scorer", 2);
+  const std::int64_t canary_at = first.event("called")["at_ns"];
+  const std::int64_t others_at = second.event("called")["at_ns"];
+  EXPECT_GE(others_at - canary_at, 400'000'000);
+}
+
 TEST(Watch, ItsOwnFilesInsideTheDirectoryAreNoModules) {
   Yard yard;
   Process daemon = yard.start(

@@ -26,6 +26,9 @@ TEST(Configuration, TakesEveryKey) {
     ignore = ["*.tmp.so", "/old/"]
     follow_outside = true
     backend = "polling"
+    sync = "majority"
+    canary = ["2", "worker-1"]
+    canary_time = 0.5
     [dependencies]
     scorer = ["base", "util"]
     "pkg.mod" = ["scorer"]
@@ -38,6 +41,9 @@ TEST(Configuration, TakesEveryKey) {
   EXPECT_THAT(*read->ignore, ElementsAre("*.tmp.so", "/old/"));
   EXPECT_EQ(read->follow_outside, true);
   EXPECT_EQ(read->backend, "polling");
+  EXPECT_EQ(read->sync, "majority");
+  EXPECT_THAT(*read->canary, ElementsAre("2", "worker-1"));
+  EXPECT_EQ(read->canary_time, std::chrono::milliseconds(500));
   EXPECT_THAT(read->dependencies.at("scorer"), ElementsAre("base", "util"));
   EXPECT_THAT(read->dependencies.at("pkg.mod"), ElementsAre("scorer"));
 }
@@ -54,6 +60,12 @@ TEST(Configuration, OneTextIsAListOfOne) {
   const auto read = parse_configuration("bind = \"ipc:///a\"", "moddev.toml");
   ASSERT_TRUE(read.ok());
   EXPECT_THAT(*read->bind, ElementsAre("ipc:///a"));
+}
+
+TEST(Configuration, CanariesMayBeANumberOrOneName) {
+  EXPECT_THAT(*parse_configuration("canary = 2", "moddev.toml")->canary, ElementsAre("2"));
+  EXPECT_THAT(*parse_configuration("canary = \"w1\"", "moddev.toml")->canary, ElementsAre("w1"));
+  EXPECT_THAT(refusal("canary = 0"), HasSubstr("`canary`"));
 }
 
 TEST(Configuration, KeysMayBeWrittenLikeTheirFlags) {
