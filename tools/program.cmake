@@ -22,6 +22,7 @@ add_library(moddev_program STATIC
   moddev/places.cc
   moddev/printer.cc
   moddev/refresh.cc
+  moddev/stats_view.cc
   moddev/status.cc
   moddev/status_view.cc
   moddev/story.cc

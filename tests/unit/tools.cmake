@@ -9,6 +9,7 @@ moddev_add_test(tools_unit_test
     unit/tools/places_test.cc
     unit/tools/printer_test.cc
     unit/tools/requester_test.cc
+    unit/tools/stats_view_test.cc
     unit/tools/status_view_test.cc
     unit/tools/story_test.cc
     unit/tools/suggest_test.cc

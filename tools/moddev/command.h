@@ -25,6 +25,7 @@ void add_fetch(CLI::App& program, Invocation& chosen);
 void add_history(CLI::App& program, Invocation& chosen);
 void add_refresh(CLI::App& program, Invocation& chosen);
 void add_rollback(CLI::App& program, Invocation& chosen);
+void add_stats(CLI::App& program, Invocation& chosen);
 void add_status(CLI::App& program, Invocation& chosen);
 void add_supervise(CLI::App& program, Invocation& chosen);
 void add_wait(CLI::App& program, Invocation& chosen);

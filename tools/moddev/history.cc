@@ -1,5 +1,5 @@
-// `moddev history [MODULE]`, `moddev diff EPOCH [EPOCH]` and `moddev rollback [MODULE]`: looking at what was,
-// and going back to it.
+// `moddev history`, `moddev stats`, `moddev diff` and `moddev rollback`: looking at what was, and going back
+// to it.
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
@@ -8,12 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "protocol/clock.h"
 #include "protocol/uuid.h"
 #include "tools/moddev/asking.h"
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
 #include "tools/moddev/history_view.h"
 #include "tools/moddev/printer.h"
+#include "tools/moddev/stats_view.h"
 #include "tools/moddev/terminal.h"
 
 namespace moddev::tools {
@@ -21,6 +23,9 @@ namespace {
 
 /// More than the daemon waits for the executors (its kRefreshPatience), so that its reason is heard.
 constexpr auto kRollbackPatience = std::chrono::seconds(75);
+
+/// What `moddev stats` looks at: as many as are usually kept.
+constexpr std::uint64_t kEpochsCounted = 1'000;
 
 struct HistoryFlags {
   std::string module;
@@ -76,6 +81,26 @@ int run_history(const HistoryFlags& flags) {
   return kDone;
 }
 
+int run_stats(const HistoryFlags& flags) {
+  auto daemon = reach_daemon(flags.endpoint);
+  if (!daemon) return failed(daemon.error());
+  const auto history = collect(**daemon, flags);
+  if (!history) return failed(explained(history.error(), ""));
+  const std::vector<ModuleStats> stats = count_loads(history->entries, history->module);
+  std::string text;
+  if (flags.json) {
+    for (const ModuleStats& one : stats) text += json_of(one) + "\n";
+  } else {
+    SystemClock clock;
+    text = stats.empty() ? "Nothing is published yet.\n"
+                         : stats_text(stats, Palette::for_descriptor(STDOUT_FILENO), clock.wall_now());
+    if (history->more)
+      text += "Counted in the newest " + counted(flags.limit, "epoch") + "; --limit N counts more.\n";
+  }
+  write_all(STDOUT_FILENO, text);
+  return kDone;
+}
+
 Result<Manifest> manifest_of(client::Requester& daemon, Epoch epoch) {
   auto reply = daemon.ask_for<ManifestReply>(ManifestRequest{epoch}, kAnswerPatience);
   if (!reply) return reply.error();
@@ -122,6 +147,21 @@ void add_history(CLI::App& program, Invocation& chosen) {
   command->add_flag("--json", flags->json, "One JSON object a line for each epoch");
   command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
   command->callback([flags, &chosen] { chosen = [flags] { return run_history(*flags); }; });
+}
+
+void add_stats(CLI::App& program, Invocation& chosen) {
+  auto flags = std::make_shared<HistoryFlags>();
+  flags->limit = kEpochsCounted;
+  CLI::App* command =
+      program.add_subcommand("stats", "Count loads: how often, in how many executors, how fast");
+  command->add_option("MODULE", flags->module, "Only this module, or a part of its name that fits only one")
+      ->type_name("");
+  command->add_option("--limit", flags->limit, "Count in so many epochs, from the newest [1000]")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--json", flags->json, "One JSON object a line for each module");
+  command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
+  command->callback([flags, &chosen] { chosen = [flags] { return run_stats(*flags); }; });
 }
 
 void add_diff(CLI::App& program, Invocation& chosen) {

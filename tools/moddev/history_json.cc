@@ -1,8 +1,9 @@
-// The JSON of history_view.h; the keys are in the man page and stay.
+// The JSON of history_view.h and stats_view.h; the keys stay.
 #include <nlohmann/json.hpp>
 
 #include "tools/moddev/history_view.h"
 #include "tools/moddev/json_values.h"
+#include "tools/moddev/stats_view.h"
 #include "tools/moddev/terminal.h"
 
 namespace moddev::tools {
@@ -67,6 +68,18 @@ std::string json_of(const RollbackReply& reply) {
                   {"cause", reply.cause},
                   {"changes", each(reply.changes, [](const ModuleChange& c) { return value_of(c); })},
                   {"holds", each(reply.holds, hold_of)}});
+}
+
+std::string json_of(const ModuleStats& stats) {
+  return line_of({{"module", stats.module},
+                  {"version", stats.version},
+                  {"epochs", stats.epochs},
+                  {"loads", stats.loads},
+                  {"executors", stats.executors},
+                  {"refusals", stats.refusals},
+                  {"median_us", stats.median_us},
+                  {"slowest_us", stats.slowest_us},
+                  {"last_at", time_of(stats.last_at_ns)}});
 }
 
 }  // namespace moddev::tools

@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   add_wait(program, chosen);
   add_build(program, chosen);
   add_history(program, chosen);
+  add_stats(program, chosen);
   add_diff(program, chosen);
   add_rollback(program, chosen);
   add_supervise(program, chosen);

@@ -60,6 +60,25 @@ TEST_F(History, ShowsEpochsNewestFirst) {
   EXPECT_THAT(unknown.err, HasSubstr("nothing"));
 }
 
+TEST_F(History, StatsCountLoads) {
+  // What was applied is written to the history behind the switch.
+  std::vector<Json> stats;
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  do {
+    stats = lines_of(yard_.run({"stats", "--json"}).out);
+  } while ((stats.size() != 2 || stats[1]["loads"] != 3 || stats[0]["loads"] != 1) &&
+           std::chrono::steady_clock::now() < deadline);
+  ASSERT_EQ(stats.size(), 2U);
+  EXPECT_EQ(stats[0]["module"], "helper");
+  EXPECT_EQ(stats[0]["loads"], 1);
+  EXPECT_EQ(stats[1]["module"], "scorer");
+  EXPECT_EQ(stats[1]["loads"], 3);
+  EXPECT_EQ(stats[1]["executors"], 1);
+  EXPECT_EQ(stats[1]["version"], 3);
+  EXPECT_EQ(lines_of(yard_.run({"stats", "scor", "--json"}).out).size(), 1U);
+  EXPECT_THAT(yard_.run({"stats"}).out, StartsWith("module"));
+}
+
 TEST_F(History, DiffOfAnyTwoEpochs) {
   const Json diff = Json::parse(yard_.run({"diff", "1", "4", "--json"}).out);
   EXPECT_EQ(diff["from"], 1);
