@@ -66,6 +66,13 @@ Pin Client::pin() const {
   return state_->runtime->views()->pin();
 }
 
+Result<Pin> Client::pin_epoch(std::uint64_t epoch, std::chrono::milliseconds timeout) const {
+  Pin now = pin();
+  if (now && now.epoch() == epoch) return now;
+  now.release();
+  return state_->runtime->pin_epoch(epoch, timeout);
+}
+
 std::uint64_t Client::epoch() const {
   return pin().epoch();
 }

@@ -66,6 +66,12 @@ inline constexpr auto kRememberAfter = std::chrono::milliseconds(50);
 /// it written.
 inline constexpr auto kRememberSpread = std::chrono::milliseconds(100);
 
+/// Epochs that are loaded beside the live one because somebody pinned them by number. Another one is refused
+/// until the last pin of one of these is dropped.
+inline constexpr std::size_t kEpochsBeside = 8;
+/// Pins by number that wait for their epoch. More are refused.
+inline constexpr std::size_t kWaitingPins = 256;
+
 /// Blobs of this size are asked for in an encoding, if the session accepts any. Decoding needs base, result
 /// and encoding in memory, and keeps the session from anything else: larger ones come whole.
 inline constexpr std::uint64_t kEncodedFrom = 256UL * 1024;

@@ -101,6 +101,7 @@ Runtime::~Runtime() {
 
 void Runtime::run_messages() {
   while (!stopping_) {
+    hand_over_pins();
     const TimePoint deadline = session_->step(clock_.now());
     publish_status();
     hand_over_events();
@@ -108,6 +109,31 @@ void Runtime::run_messages() {
     wait_for_something(std::min(deadline, remember_at_));
   }
   say_goodbye();
+  refuse_pins();
+}
+
+void Runtime::hand_over_pins() {
+  std::vector<WantedPin> wanted;
+  {
+    const std::lock_guard lock(pins_mutex_);
+    wanted.swap(wanted_pins_);
+  }
+  if (wanted.empty()) return;
+  const TimePoint now = clock_.now();
+  for (WantedPin& one : wanted) {
+    const auto timeout = std::min<std::chrono::milliseconds>(one.timeout, limits::kLongestWait);
+    session_->pin_epoch(one.epoch, now + timeout, [answer = std::move(one.answer)](Result<Pin> pin) {
+      answer->set_value(std::move(pin));
+    });
+  }
+}
+
+void Runtime::refuse_pins() {
+  const std::lock_guard lock(pins_mutex_);
+  pins_end_ = true;
+  for (WantedPin& one : std::exchange(wanted_pins_, {})) {
+    one.answer->set_value(Error{ErrorCode::kUnavailable, "The client has ended.", 0});
+  }
 }
 
 void Runtime::say_goodbye() {
@@ -219,6 +245,18 @@ void Runtime::run_events() {
 SessionStatus Runtime::status() const {
   const std::lock_guard lock(mutex_);
   return status_;
+}
+
+Result<Pin> Runtime::pin_epoch(Epoch epoch, std::chrono::milliseconds timeout) {
+  const auto answer = std::make_shared<std::promise<Result<Pin>>>();
+  std::future<Result<Pin>> pin = answer->get_future();
+  {
+    const std::lock_guard lock(pins_mutex_);
+    if (pins_end_) return Error{ErrorCode::kUnavailable, "The client has ended.", 0};
+    wanted_pins_.push_back({epoch, timeout, answer});
+  }
+  wake_->ring();
+  return pin.get();
 }
 
 bool Runtime::wait(const std::function<bool()>& done, std::chrono::milliseconds timeout) const {

@@ -12,11 +12,13 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "client/src/change_watchers.h"
 #include "client/src/last_epoch.h"
@@ -78,6 +80,8 @@ class Runtime {
   /// Waits until `done` (called under a lock, whenever something changed) or the deadline. Returns whether it
   /// was done.
   bool wait(const std::function<bool()>& done, std::chrono::milliseconds timeout) const;
+  /// Session::pin_epoch() from any other thread; waits for its answer.
+  [[nodiscard]] Result<Pin> pin_epoch(Epoch epoch, std::chrono::milliseconds timeout);
   [[nodiscard]] const std::shared_ptr<ViewStore>& views() const { return parts_.views; }
   /// May outlive the runtime, and is silent then.
   [[nodiscard]] const std::shared_ptr<ChangeWatchers>& watchers() const { return watchers_; }
@@ -92,6 +96,8 @@ class Runtime {
   void look_at_modules();
   void remember_applied(bool leaving);
   void say_goodbye();
+  void hand_over_pins();
+  void refuse_pins();
   void wait_for_something(TimePoint deadline);
 
   RuntimeParts parts_;
@@ -106,6 +112,15 @@ class Runtime {
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   SessionStatus status_;
+
+  struct WantedPin {
+    Epoch epoch = 0;
+    std::chrono::milliseconds timeout{};
+    std::shared_ptr<std::promise<Result<Pin>>> answer;
+  };
+  std::mutex pins_mutex_;
+  std::vector<WantedPin> wanted_pins_;
+  bool pins_end_ = false;
 
   std::mutex events_mutex_;
   std::condition_variable events_there_;

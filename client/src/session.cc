@@ -15,6 +15,7 @@ Session::~Session() {
   // Prepared views are undone on the loader's thread, like all others.
   state_->discard(state_->pending);
   state_->discard(state_->behind);
+  state_->refuse_all_pins({ErrorCode::kUnavailable, "The client has ended.", 0});
 }
 
 TimePoint Session::step(TimePoint now) {
@@ -40,6 +41,7 @@ std::vector<ClientEvent> Session::take_events() {
 
 void Session::leave() {
   State& s = *state_;
+  s.refuse_all_pins({ErrorCode::kUnavailable, "The client is leaving the fleet.", 0});
   s.requests.clear();
   if (s.member() || s.phase == State::Phase::kJoining) {
     s.requests.ask(LeaveRequest{s.options.identity.id}, s.now);
@@ -72,10 +74,11 @@ TimePoint Session::State::step(TimePoint time) {
   TimePoint deadline = now;
   for (unsigned round = 0; round < client::limits::kRoundsPerStep; ++round) {
     const auto before = std::pair(requests.sent(), attempts_loaded);
-    const bool more = take_inputs();
+    bool more = take_inputs();
     while (auto outcome = loader.poll()) on_outcome(std::move(*outcome));
     notice_silence();
     start_without_daemon();
+    more = serve_waiting_pins() || more;
     advance();
     collect_views();
     send_due();
@@ -203,6 +206,7 @@ TimePoint Session::State::next_deadline() const {
   next = std::min({next, reply_heard + lease, offline_at});
   if (phase == Phase::kHello) next = std::min(next, hello_at);
   next = std::min(next, collect_at);
+  for (const WaitingPin& waiting : waiting_pins) next = std::min(next, waiting.deadline);
   if (behind && behind->stage == Stage::kFailed) next = std::min(next, behind->retry_at);
   if (!member()) return next;
   next = std::min({next, event_heard + lease, alive_at, fetcher.next_due()});

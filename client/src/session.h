@@ -12,6 +12,7 @@
 #include <moddev/client.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -69,6 +70,12 @@ class Session {
   TimePoint step(TimePoint now);
   /// What happened since the last call, in order.
   [[nodiscard]] std::vector<ClientEvent> take_events();
+  /// Asks to hold one epoch: the live one, one that is held here still, or any other that the daemon has yet,
+  /// which is then loaded beside the live one without replacing it. One that is to come is waited for. `done`
+  /// is called once, inside this or a later call. Errors: kNotFound (the daemon does not have it), kRefused
+  /// (it does not load here), kTimeout, kLimit (client/src/limits.h: kEpochsBeside, kWaitingPins),
+  /// kUnavailable (left), kInvalidArgument (epoch 0).
+  void pin_epoch(Epoch epoch, TimePoint deadline, std::function<void(Result<Pin>)> done);
   /// Says goodbye: the daemon need not wait for the lease. After it, step() only waits for the answer.
   void leave();
   /// After leave(): the daemon has heard it, or there is none to tell.

@@ -111,6 +111,11 @@ void Session::State::on_committed_manifest(Manifest manifest, bool tell_again) {
 
 void Session::State::on(ManifestReply& reply) {
   if (!from_our_daemon(reply.daemon)) return;
+  if (beside && beside->stage == Stage::kNeedsManifest && beside->epoch == reply.manifest.epoch) {
+    beside->manifest = std::move(reply.manifest);
+    beside->stage = Stage::kWanted;
+    return;
+  }
   EpochInWork* work = active();
   if (work == nullptr || work->epoch != reply.manifest.epoch || work->stage != Stage::kNeedsManifest) return;
   if (reply.manifest.digest() != work->manifest_digest) {
@@ -130,6 +135,8 @@ EpochInWork* Session::State::active() {
     behind->fetched_again = false;
   }
   if (behind && behind->stage != Stage::kFailed) return &*behind;
+  const bool at_rest = !pending || pending->stage == Stage::kPrepared || pending->stage == Stage::kFailed;
+  if (at_rest && beside) return &*beside;
   return pending ? &*pending : nullptr;
 }
 
@@ -160,7 +167,7 @@ void Session::State::advance() {
 
 void Session::State::begin_fetch(EpochInWork& work) {
   // One fetch at a time: another epoch's gives way, and begins anew when its turn comes.
-  for (auto* other : {&behind, &pending}) {
+  for (auto* other : {&behind, &pending, &beside}) {
     if (*other && &**other != &work && (*other)->stage == Stage::kFetching) (*other)->stage = Stage::kWanted;
   }
   tell_use();
@@ -202,6 +209,7 @@ void Session::State::on_outcome(LoadOutcome outcome) {
   EpochInWork* work = nullptr;
   if (behind && behind->attempt == attempt) work = &*behind;
   if (pending && pending->attempt == attempt) work = &*pending;
+  if (beside && beside->attempt == attempt) work = &*beside;
   if (work != nullptr && outcome.view && outcome.failures.empty()) {
     work->view = std::move(outcome.view);
     return prepared(*work);
@@ -222,10 +230,16 @@ void Session::State::on_outcome(LoadOutcome outcome) {
 void Session::State::prepared(EpochInWork& work) {
   work.stage = Stage::kPrepared;
   if (behind && &work == &*behind) return apply_prepared();
+  if (is_beside(work)) return keep_beside();
   ack(work.epoch, AckPhase::kPrepared, &work);
 }
 
 void Session::State::fail(EpochInWork& work, std::vector<ModuleFailure> failures) {
+  if (is_beside(work)) {
+    return refuse_pins(work.epoch,
+                       {ErrorCode::kRefused, "Epoch " + std::to_string(work.epoch) +
+                                                 " cannot be loaded here: " + client::describe(failures)});
+  }
   const bool told = work.failures == failures;
   work.failures = std::move(failures);
   work.stage = Stage::kFailed;
@@ -282,6 +296,7 @@ void Session::State::apply_prepared() {
                     " of repo " + live_repo.to_string() + ".";
   }
   emit(std::move(event));
+  if (live_repo != behind->repo) first_serial = view->serial();
   live_repo = behind->repo;
   live_epoch = behind->epoch;
   behind.reset();
@@ -322,7 +337,7 @@ void Session::State::collect_views() {
   if (now < collect_at || collect_at == kNever) return;
   for (std::shared_ptr<const View>& view : views.collect()) {
     if (former_views > 0) --former_views;
-    ack(view->epoch(), AckPhase::kDrained, nullptr);
+    if (std::erase(views_beside, view.get()) == 0) ack(view->epoch(), AckPhase::kDrained, nullptr);
     loader.retire(std::move(view));
   }
   collect_delay = std::min<Duration>(collect_delay * 2, client::limits::kCollectLast);

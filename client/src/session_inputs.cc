@@ -51,6 +51,7 @@ void Session::State::on(const HelloReply& reply) {
   // epoch to replace it.
   if (pending && pending->repo != reply.daemon.repo) discard(pending);
   if (behind && behind->repo != reply.daemon.repo) discard(behind);
+  if (beside && beside->repo != reply.daemon.repo) discard(beside);
   if (daemon_known && daemon.repo != reply.daemon.repo) {
     committed_epoch = 0;
     head_epoch = 0;
@@ -142,6 +143,11 @@ void Session::State::on_error(const RequestBody& request, const ErrorReply& erro
   } else if (std::holds_alternative<AckRequest>(request) || std::holds_alternative<AliveRequest>(request)) {
     if (error.code == ErrorCode::kNotFound) return rejoin();
     if (later > Duration{}) requests.ask_later(request, later, now);
+  } else if (const auto* wanted = std::get_if<ManifestRequest>(&request);
+             wanted != nullptr && beside && beside->epoch == wanted->epoch) {
+    if (later > Duration{}) return requests.ask_later(request, later, now);
+    refuse_pins(wanted->epoch, {error.code, "Epoch " + std::to_string(wanted->epoch) +
+                                                " cannot be had from the daemon: " + error.message});
   } else if (std::holds_alternative<SnapshotRequest>(request) ||
              std::holds_alternative<ManifestRequest>(request)) {
     snapshot_not_before = now + std::max<Duration>(later, client::limits::kSnapshotInterval);

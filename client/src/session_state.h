@@ -1,5 +1,6 @@
-// The inside of Session, shared by its three files: session.cc (the life of the connection),
-// session_inputs.cc (what came), session_epochs.cc (how an epoch becomes live). Not for anyone else.
+// The inside of Session, shared by its four files: session.cc (the life of the connection),
+// session_inputs.cc (what came), session_epochs.cc (how an epoch becomes live), session_pins.cc (epochs that
+// are held by their number). Not for anyone else.
 #pragma once
 
 #include <cstdint>
@@ -103,6 +104,22 @@ struct Session::State {
   /// The applied epoch as far as it counts in the daemon's history.
   [[nodiscard]] Epoch have() const { return live_repo == daemon.repo ? live_epoch : 0; }
 
+  // --- session_pins.cc: pins by number
+  struct WaitingPin {
+    Epoch epoch = 0;
+    TimePoint deadline{};
+    std::function<void(Result<Pin>)> done;
+  };
+  /// Returns whether an epoch was begun to be loaded for them.
+  bool serve_waiting_pins();
+  /// Holds the epoch when it is here, as the daemon counts.
+  [[nodiscard]] Pin hold(Epoch epoch);
+  void refuse_pins(Epoch epoch, const Error& why);
+  void refuse_all_pins(const Error& why);
+  void keep_beside();
+  [[nodiscard]] bool is_beside(const client::EpochInWork& work) const { return beside && &work == &*beside; }
+  [[nodiscard]] Error why_not_yet(Epoch epoch) const;
+
   SessionOptions options;
   Link& link;
   Loader& loader;
@@ -146,6 +163,10 @@ struct Session::State {
   TimePoint offline_at = kNever;
   std::optional<client::EpochInWork> behind;   // committed, not live yet: goes first
   std::optional<client::EpochInWork> pending;  // announced, not decided
+  std::optional<client::EpochInWork> beside;   // wanted by waiting pins, never live; goes last
+  std::vector<WaitingPin> waiting_pins;
+  std::vector<const View*> views_beside;  // loaded for pins and not drained yet
+  std::uint64_t first_serial = 0;         // views from here on are of live_repo
   std::uint64_t attempts = 0;
   std::uint64_t attempts_loaded = 0;
   std::uint64_t loading_attempt = 0;  // what the loader works on; 0: idle

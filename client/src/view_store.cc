@@ -107,6 +107,24 @@ void ViewStore::publish(std::shared_ptr<const View> view, TimePoint now) {
   if (view != nullptr && view != state_->owner_of_current) state_->former.push_back({std::move(view), now});
 }
 
+void ViewStore::keep(std::shared_ptr<const View> view, TimePoint now) {
+  state_->former.push_back({std::move(view), now});
+}
+
+Pin ViewStore::pin_epoch(Epoch epoch, std::uint64_t first_serial) const {
+  const auto is_it = [&](const View* view) {
+    return view != nullptr && view->epoch() == epoch && view->serial() >= first_serial;
+  };
+  const View* found = is_it(state_->owner_of_current.get()) ? state_->owner_of_current.get() : nullptr;
+  for (auto one = state_->former.rbegin(); found == nullptr && one != state_->former.rend(); ++one) {
+    if (is_it(one->view.get())) found = one->view.get();
+  }
+  if (found == nullptr) return {};
+  Slot* const slot = pin_slots::acquire();
+  slot->store(word_of(found), std::memory_order_release);
+  return {found, slot};
+}
+
 std::shared_ptr<const View> ViewStore::current() const {
   return state_->owner_of_current;
 }

@@ -38,6 +38,12 @@ class ViewStore {
   void publish(std::shared_ptr<const View> view, TimePoint now);
   /// The current view, or null.
   [[nodiscard]] std::shared_ptr<const View> current() const;
+  /// Puts a view that was never current among the former ones.
+  void keep(std::shared_ptr<const View> view, TimePoint now);
+  /// Holds the view of `epoch`, the current one or a former one that was not given back yet; empty when there
+  /// is none. Views with a smaller serial than `first_serial` do not count. Only the owner may: it is also
+  /// the one who gives former views back.
+  [[nodiscard]] Pin pin_epoch(Epoch epoch, std::uint64_t first_serial) const;
   /// Views that no pin holds any more, given back exactly once, for Loader::retire().
   [[nodiscard]] std::vector<std::shared_ptr<const View>> collect();
   /// Former views that are still held, oldest first: epoch, time since it was replaced, number of pins.

@@ -5,3 +5,9 @@ moddev_add_test(jobs_supervisor_test
     unit/jobs/supervisor_test.cc
   LIBRARIES moddev_supervisor moddev_support_session
   LABELS unit asan)
+
+moddev_add_test(jobs_pin_epoch_test
+  SOURCES
+    unit/jobs/pin_epoch_test.cc
+  LIBRARIES moddev_support_session
+  LABELS unit asan)

@@ -114,6 +114,13 @@ class Client {
 
   /// Holds the current epoch. Never blocks.
   [[nodiscard]] Pin pin() const;
+  /// Holds one epoch by its number, for work that spans executors: a job takes an epoch from a pin, its tasks
+  /// carry the number, and every executor runs them on exactly that epoch or refuses with the reason. An
+  /// older epoch is loaded beside the live one, without replacing it, and unloaded after its last pin; a
+  /// newer one is waited for. Blocks, so not from module initialisers. Errors: kNotFound (the daemon does not
+  /// have it any more), kRefused (a module of it does not load here), kTimeout, kLimit (8 epochs are held
+  /// beside the live one already), kUnavailable.
+  [[nodiscard]] Result<Pin> pin_epoch(std::uint64_t epoch, std::chrono::milliseconds timeout) const;
   /// The epoch that a pin taken now would hold.
   [[nodiscard]] std::uint64_t epoch() const;
 
