@@ -166,18 +166,26 @@ class Command(unittest.TestCase):
         self.assertEqual(1, result.returncode)
         self.assertIn("protocol/names.cc: belongs to no target", result.stdout)
 
-    def test_clang_tidy_finds_a_use_after_move(self):
+    def tidy(self, path):
+        """The check of a tree whose build compiles only `path`, which uses a text after it was moved."""
         shutil.copy(ROOT / ".clang-tidy", self.root)
         build = self.root / "build"
         build.mkdir()
-        source = self.root / "protocol" / "names.cc"
-        source.write_text("#include <string>\n#include <utility>\n\nstd::string twice(std::string text) {\n"
-                          "  std::string other = std::move(text);\n  return other + text;\n}\n")
+        self.write(path, "#include <string>\n#include <utility>\n\nstd::string twice(std::string text) {\n"
+                         "  std::string other = std::move(text);\n  return other + text;\n}\n")
+        source = self.root / path
         self.write("build/compile_commands.json",
                    f'[{{"directory": "{build}", "file": "{source}", "command": "c++ -std=c++20 -c {source}"}}]')
-        result = self.check("--build", build)
+        return self.check("--build", build)
+
+    def test_clang_tidy_finds_a_use_after_move(self):
+        result = self.tidy("protocol/names.cc")
         self.assertEqual(1, result.returncode, result.stdout + result.stderr)
         self.assertIn("protocol/names.cc:6: error: 'text' used after it was moved", result.stdout)
+
+    def test_clang_tidy_leaves_generated_files_alone(self):
+        result = self.tidy("build/generated.cc")
+        self.assertEqual(0, result.returncode, result.stdout + result.stderr)
 
 
 if __name__ == "__main__":
