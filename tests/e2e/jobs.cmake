@@ -8,4 +8,12 @@ if(TARGET moddev)
         --moddev $<TARGET_FILE:moddev> --compiler ${CMAKE_C_COMPILER} --server $<TARGET_FILE:jobs_server>)
     set_tests_properties(jobs_supervise_${way} PROPERTIES LABELS e2e TIMEOUT 180)
   endforeach()
+
+  # Jobs over several executors during rebuilds.
+  add_executable(jobs_executor e2e/jobs/job_executor.cc)
+  target_link_libraries(jobs_executor PRIVATE moddev_client moddev_build_flags)
+  add_test(NAME jobs_one_epoch
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/jobs/job_test.py
+      --moddev $<TARGET_FILE:moddev> --compiler ${CMAKE_C_COMPILER} --executor $<TARGET_FILE:jobs_executor>)
+  set_tests_properties(jobs_one_epoch PROPERTIES LABELS e2e TIMEOUT 180)
 endif()

@@ -223,7 +223,7 @@ def main():
     except Failed as problem:
         print(f"FAILED: {problem}")
         return 1
-    changes = f"{arguments.changes} changes in {spent:.1f} s" if spent else "one change of each kind"
+    changes = f"{arguments.changes} changes in {spent:.2f} s" if spent else "one change of each kind"
     print(f"{arguments.way}: {changes} over {arguments.workers} workers, {count} requests, none failed")
     return 0
 
