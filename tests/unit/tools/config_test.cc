@@ -106,14 +106,11 @@ TEST(Configuration, AMissingFileIsAnError) {
 }
 
 TEST(Merge, FlagsWin) {
-  Configuration file;
-  file.debounce = std::chrono::milliseconds(5);
-  file.backend = "polling";
-  file.dependencies["a"] = {"b"};
-  file.dependencies["c"] = {"d"};
-  Configuration flags;
-  flags.debounce = std::chrono::milliseconds(0);
-  flags.dependencies["a"] = {"x"};
+  const Configuration file =
+      parse_configuration("debounce = 5\nbackend = \"polling\"\n[dependencies]\na = [\"b\"]\nc = [\"d\"]\n",
+                          "t")
+          .value();
+  const Configuration flags = parse_configuration("debounce = 0\n[dependencies]\na = [\"x\"]\n", "t").value();
   const Configuration both = merge(file, flags);
   EXPECT_EQ(both.debounce, std::chrono::milliseconds(0));
   EXPECT_EQ(both.backend, "polling");
