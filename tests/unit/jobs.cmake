@@ -11,3 +11,11 @@ moddev_add_test(jobs_pin_epoch_test
     unit/jobs/pin_epoch_test.cc
   LIBRARIES moddev_support_session
   LABELS unit asan)
+
+if(TARGET moddev_program)
+  moddev_add_test(jobs_story_test
+    SOURCES
+      unit/jobs/story_test.cc
+    LIBRARIES moddev_program
+    LABELS unit)
+endif()
