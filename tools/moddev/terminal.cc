@@ -159,8 +159,11 @@ std::string demangled(std::string_view text) {
     int status = 0;
     const std::unique_ptr<char, decltype(&std::free)> name(
         abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status), &std::free);
-    result += status == 0 && name ? name.get() : symbol;
-    i = end;
+    const std::string plain = status == 0 && name ? name.get() : symbol;
+    result += plain;
+    // Executors put the plain name behind the symbol: once is enough for a person.
+    const std::string told = " (" + plain + ")";
+    i = text.substr(end).starts_with(told) ? end + told.size() : end;
   }
   return printable(result);
 }

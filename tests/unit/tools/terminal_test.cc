@@ -72,6 +72,7 @@ TEST(Demangled, SaysSymbolsAsTheyAreWritten) {
   EXPECT_EQ(demangled("undefined symbol: _ZN3foo3barEv"), "undefined symbol: foo::bar()");
   EXPECT_EQ(demangled("_ZN3foo3barEv and _Z1fi."), "foo::bar() and f(int).");
   EXPECT_EQ(demangled("undefined symbol: plain_c"), "undefined symbol: plain_c");
+  EXPECT_EQ(demangled("undefined symbol: _Z1fi (f(int))"), "undefined symbol: f(int)");
   EXPECT_EQ(demangled("my_Zoo _Zwrong"), "my_Zoo _Zwrong");
   EXPECT_EQ(demangled(""), "");
 }
