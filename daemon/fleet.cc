@@ -385,10 +385,8 @@ void Fleet::advance_preparing(TimePoint now) {
 }
 
 Verdict Fleet::verdict() const {
-  Tally tally = switch_.tally;
-  // What is gone back to is not to blame for those that died of what is left.
-  if (switch_.known_good) tally.left += std::exchange(tally.excluded, 0);
-  return decide(options_.sync, tally);
+  // What ran before waits for nobody: those that die of what is left would hold it up for their lease.
+  return decide(switch_.known_good ? SyncPolicy::kNone : options_.sync, switch_.tally);
 }
 
 void Fleet::abort() {
