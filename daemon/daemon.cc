@@ -561,12 +561,11 @@ void Daemon::State::begin_trial(FleetAction action) {
   trial_seq = serving.seq;
   const std::size_t count = trial.only.size();
   const std::size_t others = fleet.members() - std::min(count, fleet.members());
-  const auto tenths = std::chrono::duration_cast<std::chrono::milliseconds>(options.fleet.canary_time) / 100;
+  const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(options.fleet.canary_time);
   tell(WarningEvent{"canary", "Epoch " + std::to_string(action.epoch) + " runs in " + std::to_string(count) +
                                   (count == 1 ? " canary" : " canaries") + " first; the other " +
-                                  std::to_string(others) + (others == 1 ? " follows" : " follow") + " in " +
-                                  std::to_string(tenths.count() / 10) + "." +
-                                  std::to_string(tenths.count() % 10) + " s, unless a canary dies."});
+                                  std::to_string(others) + " follow in " + std::to_string(wait.count()) +
+                                  " ms, unless one of them dies."});
 }
 
 /// Nobody hears of a commit that is not recorded. While recording fails, every member stays prepared.

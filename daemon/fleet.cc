@@ -385,8 +385,10 @@ void Fleet::advance_preparing(TimePoint now) {
 }
 
 Verdict Fleet::verdict() const {
-  // What ran before waits for nobody: those that die of what is left would hold it up for their lease.
-  return decide(switch_.known_good ? SyncPolicy::kNone : options_.sync, switch_.tally);
+  Tally tally = switch_.tally;
+  // What is gone back to is not to blame for those that died of what is left.
+  if (switch_.known_good) tally.left += std::exchange(tally.excluded, 0);
+  return decide(options_.sync, tally);
 }
 
 void Fleet::abort() {
