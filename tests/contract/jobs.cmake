@@ -2,7 +2,7 @@ moddev_add_test(jobs_processes_test
   SOURCES
     contract/jobs/processes_contract_test.cc
   LIBRARIES moddev_supervisor
-  LABELS contract asan)
+  KIND contract SANITIZE asan)
 target_compile_definitions(jobs_processes_test PRIVATE MODDEV_TEST_WORKER="$<TARGET_FILE:jobs_worker>")
 add_dependencies(jobs_processes_test jobs_worker)
 
@@ -10,4 +10,4 @@ moddev_add_test(jobs_results_test
   SOURCES
     contract/jobs/result_cache_contract_test.cc
   LIBRARIES moddev_results
-  LABELS contract asan tsan)
+  KIND contract SANITIZE asan tsan)

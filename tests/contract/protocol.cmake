@@ -3,4 +3,4 @@ moddev_add_test(protocol_contract_test
     contract/protocol/blob_store_contract_test.cc
     contract/protocol/directory_blob_store_test.cc
   LIBRARIES moddev_protocol
-  LABELS contract asan tsan)
+  KIND contract SANITIZE asan tsan)

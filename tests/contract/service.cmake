@@ -3,4 +3,4 @@ moddev_add_test(service_contract_test
     contract/service/transport_contract_test.cc
     contract/service/zmq_transport_test.cc
   LIBRARIES moddev_support_service
-  LABELS contract asan)
+  KIND contract SANITIZE asan)

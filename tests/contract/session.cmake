@@ -2,4 +2,4 @@ moddev_add_test(session_zmq_test
   SOURCES
     contract/session/zmq_link_test.cc
   LIBRARIES moddev_support_session
-  LABELS contract asan)
+  KIND contract SANITIZE asan)

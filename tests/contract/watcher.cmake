@@ -2,4 +2,4 @@ moddev_add_test(watcher_contract_test
   SOURCES
     contract/watcher/seams_contract_test.cc
   LIBRARIES moddev_support_watcher
-  LABELS contract asan)
+  KIND contract SANITIZE asan)

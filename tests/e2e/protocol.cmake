@@ -4,6 +4,6 @@ moddev_add_test(protocol_follow_test
   SOURCES
     e2e/protocol/follow_test.cc
   LIBRARIES moddev_support_service
-  LABELS e2e)
+  KIND e2e)
 target_compile_definitions(protocol_follow_test PRIVATE
   MODDEV_FOLLOW="/usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/protocol/follow.py")

@@ -24,7 +24,7 @@ if(TARGET moddev)
       e2e/session/example_test.cc
       e2e/session/standalone_test.cc
     LIBRARIES moddev_support_session moddev_standalone
-    LABELS e2e)
+    KIND e2e)
   add_dependencies(session_e2e_test moddev session_c_api_check session_header_example session_print_score)
   target_compile_definitions(session_e2e_test PRIVATE
     MODDEV_C_API_CHECK="$<TARGET_FILE:session_c_api_check>"

@@ -15,6 +15,6 @@ moddev_add_test(tools_e2e_test
     e2e/tools/history_test.cc
     e2e/tools/restart_test.cc
   LIBRARIES moddev_e2e_tools util
-  LABELS e2e
+  KIND e2e
   TIMEOUT 120)
 target_compile_definitions(tools_e2e_test PRIVATE MODDEV_VERSION="${PROJECT_VERSION}")

@@ -14,6 +14,6 @@ foreach(target elf_image manifest messages names patch)
     target_sources(fuzz_protocol_${target} PRIVATE support/protocol/fuzz_replay.cc)
     add_test(NAME fuzz_protocol_${target}
       COMMAND fuzz_protocol_${target} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/protocol/corpus/${target})
-    set_tests_properties(fuzz_protocol_${target} PROPERTIES LABELS "fuzz;asan" TIMEOUT 60)
+    set_tests_properties(fuzz_protocol_${target} PROPERTIES LABELS fuzz TIMEOUT 60)
   endif()
 endforeach()

@@ -14,5 +14,5 @@ target_link_libraries(moddev_sim PRIVATE moddev_simulation moddev_build_flags)
 moddev_add_test(world_simulation_test
   SOURCES sim/world/simulation_test.cc
   LIBRARIES moddev_simulation
-  LABELS sim asan
+  KIND sim SANITIZE asan
   TIMEOUT 300)

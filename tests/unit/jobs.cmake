@@ -4,18 +4,18 @@ moddev_add_test(jobs_supervisor_test
     unit/jobs/rules_test.cc
     unit/jobs/supervisor_test.cc
   LIBRARIES moddev_supervisor moddev_support_session
-  LABELS unit asan)
+  KIND unit SANITIZE asan)
 
 moddev_add_test(jobs_pin_epoch_test
   SOURCES
     unit/jobs/pin_epoch_test.cc
   LIBRARIES moddev_support_session
-  LABELS unit asan)
+  KIND unit SANITIZE asan)
 
 if(TARGET moddev_program)
   moddev_add_test(jobs_story_test
     SOURCES
       unit/jobs/story_test.cc
     LIBRARIES moddev_program
-    LABELS unit)
+    KIND unit)
 endif()

@@ -2,7 +2,7 @@ moddev_add_test(loading_view_test
   SOURCES
     unit/loading/view_store_test.cc
   LIBRARIES moddev_client
-  LABELS unit asan tsan)
+  KIND unit SANITIZE asan tsan)
 
 # The same without membarrier(2).
 add_executable(loading_view_symmetric_test
@@ -11,7 +11,7 @@ add_executable(loading_view_symmetric_test
 target_link_libraries(loading_view_symmetric_test PRIVATE moddev_client GTest::gmock GTest::gtest moddev_build_flags)
 target_include_directories(loading_view_symmetric_test PRIVATE ${PROJECT_SOURCE_DIR})
 gtest_discover_tests(loading_view_symmetric_test DISCOVERY_MODE PRE_TEST TEST_PREFIX Symmetric.
-  PROPERTIES LABELS "unit;asan;tsan" TIMEOUT 60)
+  PROPERTIES LABELS unit TIMEOUT 120)
 
 moddev_add_test(loading_image_test
   SOURCES
@@ -20,7 +20,7 @@ moddev_add_test(loading_image_test
     unit/loading/reload_obstacles_test.cc
     unit/loading/symbol_table_test.cc
   LIBRARIES moddev_support_loading
-  LABELS unit asan)
+  KIND unit SANITIZE asan)
 
 moddev_add_test(loading_loader_test
   SOURCES
@@ -28,7 +28,7 @@ moddev_add_test(loading_loader_test
     unit/loading/loader_test.cc
     unit/loading/traps_test.cc
   LIBRARIES moddev_support_loading
-  LABELS unit asan)
+  KIND unit SANITIZE asan)
 target_compile_definitions(loading_loader_test PRIVATE
   MODDEV_CLIENT_INCLUDE="${PROJECT_SOURCE_DIR}/client/include")
 
@@ -36,4 +36,4 @@ moddev_add_test(loading_stress_test
   SOURCES
     unit/loading/stress_test.cc
   LIBRARIES moddev_support_loading
-  LABELS unit asan tsan)
+  KIND unit SANITIZE asan tsan)

@@ -5,7 +5,7 @@ moddev_add_test(protocol_codec_test
     unit/protocol/codec_test.cc
     unit/protocol/golden_test.cc
   LIBRARIES moddev_support_protocol msgpackc-cxx
-  LABELS unit asan)
+  KIND unit SANITIZE asan)
 target_compile_definitions(protocol_codec_test PRIVATE MODDEV_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden")
 
 moddev_add_test(protocol_values_test
@@ -15,7 +15,7 @@ moddev_add_test(protocol_values_test
     unit/protocol/patch_test.cc
     unit/protocol/values_test.cc
   LIBRARIES moddev_protocol
-  LABELS unit asan)
+  KIND unit SANITIZE asan)
 
 # One library from every linker that is installed, to be read and never to be loaded.
 add_library(protocol_elf_dependency SHARED support/protocol/elf/dependency.cc)
@@ -42,7 +42,7 @@ moddev_add_test(protocol_elf_test
   SOURCES
     unit/protocol/elf_image_test.cc
   LIBRARIES moddev_protocol
-  LABELS unit asan)
+  KIND unit SANITIZE asan)
 add_dependencies(protocol_elf_test ${protocol_elf_samples} protocol_elf_quiet protocol_elf_nodelete)
 list(TRANSFORM protocol_elf_samples REPLACE "(.+)" "$<TARGET_FILE:\\1>")
 list(JOIN protocol_elf_samples "|" protocol_elf_samples)

@@ -8,17 +8,17 @@ moddev_add_test(service_unit_test
     unit/service/policy_test.cc
     unit/service/socket_loop_test.cc
   LIBRARIES moddev_support_service
-  LABELS unit asan)
+  KIND unit SANITIZE asan)
 
 moddev_add_test(service_loop_test
   SOURCES
     unit/service/event_loop_test.cc
   LIBRARIES moddev_support_service
-  LABELS unit asan tsan)
+  KIND unit SANITIZE asan tsan)
 
 # Daemon and watcher together.
 moddev_add_test(service_build_test
   SOURCES
     unit/service/build_test.cc
   LIBRARIES moddev_support_service moddev_support_watcher
-  LABELS unit asan)
+  KIND unit SANITIZE asan)

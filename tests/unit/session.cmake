@@ -8,16 +8,16 @@ moddev_add_test(session_unit_test
     unit/session/last_epoch_test.cc
     unit/session/requests_test.cc
   LIBRARIES moddev_support_session
-  LABELS unit asan)
+  KIND unit SANITIZE asan)
 
 moddev_add_test(session_client_test
   SOURCES
     unit/session/client_test.cc
   LIBRARIES moddev_support_session
-  LABELS unit asan tsan)
+  KIND unit SANITIZE asan tsan)
 
 moddev_add_test(session_small_transfers_test
   SOURCES
     unit/session/small_transfers_test.cc
   LIBRARIES moddev_support_session moddev_daemon
-  LABELS unit asan)
+  KIND unit SANITIZE asan)

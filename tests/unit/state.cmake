@@ -15,6 +15,6 @@ moddev_add_test(state_unit_test
     unit/state/rollback_test.cc
     unit/state/versioner_test.cc
   LIBRARIES moddev_support_service SQLite::SQLite3
-  LABELS unit asan
+  KIND unit SANITIZE asan
   TIMEOUT 120)
 target_compile_definitions(state_unit_test PRIVATE MODDEV_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden")

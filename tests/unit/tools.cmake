@@ -17,4 +17,4 @@ moddev_add_test(tools_unit_test
     unit/tools/usage_test.cc
     unit/tools/wait_goal_test.cc
   LIBRARIES moddev_program moddev_support_session CLI11::CLI11
-  LABELS unit asan)
+  KIND unit SANITIZE asan)

@@ -6,7 +6,7 @@ moddev_add_test(watcher_unit_test
     unit/watcher/watcher_model_test.cc
     unit/watcher/watcher_test.cc
   LIBRARIES moddev_support_watcher
-  LABELS unit asan)
+  KIND unit SANITIZE asan)
 
 moddev_add_test(watcher_real_test
   SOURCES
@@ -15,11 +15,11 @@ moddev_add_test(watcher_real_test
     unit/watcher/doctor_test.cc
     unit/watcher/real_watcher_test.cc
   LIBRARIES moddev_support_watcher
-  LABELS unit asan)
+  KIND unit SANITIZE asan)
 
 moddev_add_test(watcher_linker_test
   SOURCES
     unit/watcher/linker_test.cc
     unit/watcher/writers_test.cc
   LIBRARIES moddev_support_watcher
-  LABELS unit)
+  KIND unit)

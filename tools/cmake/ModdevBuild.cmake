@@ -50,23 +50,23 @@ function(moddev_add_library name)
     PRIVATE ${ARG_PRIVATE} $<BUILD_INTERFACE:moddev_build_flags>)
 endfunction()
 
-# moddev_add_test(NAME SOURCES ... LIBRARIES ... LABELS ... TIMEOUT seconds): one GoogleTest binary; each TEST becomes
-# a CTest test. LABELS choose what runs where: 'asan' and 'tsan' tests also run in those builds, which build no
-# others unless they are asked for by name.
+# moddev_add_test(NAME SOURCES ... LIBRARIES ... KIND kind SANITIZE ... TIMEOUT seconds): one GoogleTest binary; each
+# TEST becomes a CTest test with the label KIND. SANITIZE says in which of the builds 'asan' and 'tsan' they run, too;
+# those build no others unless they are asked for by name.
 function(moddev_add_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "KIND;TIMEOUT" "SOURCES;LIBRARIES;SANITIZE" ${ARGN})
   if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 60)
+    set(ARG_TIMEOUT 120)
   endif()
   set(elsewhere "")
-  if((MODDEV_SANITIZE STREQUAL "address" AND NOT "asan" IN_LIST ARG_LABELS)
-     OR (MODDEV_SANITIZE STREQUAL "thread" AND NOT "tsan" IN_LIST ARG_LABELS))
+  if((MODDEV_SANITIZE STREQUAL "address" AND NOT "asan" IN_LIST ARG_SANITIZE)
+     OR (MODDEV_SANITIZE STREQUAL "thread" AND NOT "tsan" IN_LIST ARG_SANITIZE))
     set(elsewhere EXCLUDE_FROM_ALL)
   endif()
   add_executable(${name} ${elsewhere} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main moddev_build_flags)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   if(NOT elsewhere)
-    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${ARG_KIND} TIMEOUT ${ARG_TIMEOUT})
   endif()
 endfunction()
