@@ -37,6 +37,10 @@ inline constexpr auto kRemovalGrace = std::chrono::milliseconds(250);
 /// after so long, doubling up to the last.
 inline constexpr auto kWriterRetryFirst = std::chrono::milliseconds(500);
 inline constexpr auto kWriterRetryLast = std::chrono::minutes(1);
+/// The kernel tells of the last close shortly before it counts the writer as gone (__fput in
+/// fs/file_table.c), and may do something else in between. After a close event the first look that still
+/// finds a writer is repeated so soon, doubling.
+inline constexpr auto kClosedRetryFirst = std::chrono::milliseconds(1);
 /// Without events (polling) only looking tells that the writer is done.
 inline constexpr auto kPollingWriterRetryFirst = std::chrono::milliseconds(20);
 inline constexpr auto kPollingWriterRetryLast = std::chrono::seconds(1);

@@ -82,6 +82,7 @@ void Watcher::State::touch(const std::string& path, WatchEvent::Kind kind, bool 
   touched_at = now;
   state.earlier.reset();
   state.certain = certain;
+  state.closed = kind == Kind::kClosedWrite;
   if (away && !certain) {
     wait(state, Stage::kMissing, limits::kRemovalGrace);
     return;

@@ -140,10 +140,12 @@ void Watcher::State::conclude() {
       return keep_finished(path, look);
     case Verdict::kWriting: {
       const bool without_events = polling || unwatched.contains(std::string(Tree::split(path).first));
-      state.pause =
-          without_events
-              ? doubled(state.pause, limits::kPollingWriterRetryFirst, limits::kPollingWriterRetryLast)
-              : doubled(state.pause, limits::kWriterRetryFirst, limits::kWriterRetryLast);
+      const Duration first = state.closed     ? limits::kClosedRetryFirst
+                             : without_events ? Duration(limits::kPollingWriterRetryFirst)
+                                              : Duration(limits::kWriterRetryFirst);
+      const Duration last =
+          without_events ? Duration(limits::kPollingWriterRetryLast) : Duration(limits::kWriterRetryLast);
+      state.pause = doubled(state.pause, first, last);
       wait(state, Stage::kWriting, state.pause);
       break;
     }

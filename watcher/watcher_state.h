@@ -47,6 +47,7 @@ struct Pending {
   bool certain = false;  // when it is not there, it is removed: without a grace
   bool late = false;     // was waited for long enough: holds nothing back any more
   bool reported_torn = false;
+  bool closed = false;  // the last thing heard of it: a writer closed it
   int tries = 0;
   std::uint64_t serial = 0;  // when it became pending, in the order of all
   TimePoint noticed_at{};

@@ -3,8 +3,10 @@ moddev_add_test(watcher_unit_test
   SOURCES
     unit/watcher/decode_test.cc
     unit/watcher/limits_test.cc
+    unit/watcher/watcher_barrier_test.cc
     unit/watcher/watcher_model_test.cc
     unit/watcher/watcher_test.cc
+    unit/watcher/watcher_tree_test.cc
   LIBRARIES moddev_support_watcher
   KIND unit SANITIZE asan)
 
