@@ -12,6 +12,7 @@
 #include <set>
 
 #include "protocol/blob_store.h"
+#include "protocol/descriptor.h"
 #include "protocol/limits.h"
 
 namespace moddev {
@@ -33,33 +34,6 @@ std::string shard_name(unsigned shard) {
 fs::path path_in(const fs::path& root, const Digest& digest) {
   const std::string hex = digest.hex();
   return root / hex.substr(0, 2) / hex;
-}
-
-/// Closes what it holds.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() { reset(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  [[nodiscard]] int get() const { return fd_; }
-  void reset(int fd = -1) {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = fd;
-  }
-
- private:
-  int fd_;
-};
-
-Status write_all(int fd, std::span<const std::byte> data, const std::string& what) {
-  while (!data.empty()) {
-    const ssize_t n = ::write(fd, data.data(), data.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno_error("cannot write " + what, errno);
-    data = data.subspan(static_cast<std::size_t>(n));
-  }
-  return {};
 }
 
 Status make_private_directory(const fs::path& path) {
@@ -103,7 +77,7 @@ std::atomic<std::uint64_t> g_temporary_counter{0};
 /// A file on its way: unnamed to everybody but its writer.
 struct Temporary {
   fs::path path;
-  Descriptor file{-1};
+  Descriptor file;
 
   Temporary() = default;
   ~Temporary() {

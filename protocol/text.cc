@@ -1,6 +1,10 @@
 #include "protocol/text.h"
 
+#include <cxxabi.h>
+
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
 
 namespace moddev {
 
@@ -50,6 +54,13 @@ std::string clean_text(std::string_view text, std::size_t limit) {
     text.remove_prefix(taken);
   }
   return clean;
+}
+
+std::string demangle(const std::string& symbol) {
+  int status = 0;
+  const std::unique_ptr<char, decltype(&std::free)> name(
+      abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status), &std::free);
+  return status == 0 && name ? name.get() : "";
 }
 
 }  // namespace moddev

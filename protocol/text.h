@@ -17,4 +17,7 @@ namespace moddev {
 /// At most `limit` bytes of `text`, cut between characters, with '?' for every byte that is no UTF-8.
 [[nodiscard]] std::string clean_text(std::string_view text, std::size_t limit);
 
+/// What a mangled C++ name ("_Z...", Itanium ABI) stands for, or nothing when it is none.
+[[nodiscard]] std::string demangle(const std::string& symbol);
+
 }  // namespace moddev

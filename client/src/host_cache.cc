@@ -18,6 +18,7 @@
 
 #include "client/src/last_epoch.h"
 #include "client/src/limits.h"
+#include "protocol/descriptor.h"
 #include "protocol/uuid.h"
 
 namespace moddev::client {
@@ -30,20 +31,6 @@ constexpr const char* kFetching = "fetching";
 constexpr const char* kCollecting = "collecting";
 constexpr const char* kLast = "last";
 constexpr std::string_view kMovedPrefix = "collected-";
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  [[nodiscard]] int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 Status make_directory(const fs::path& path) {
   if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};

@@ -16,6 +16,8 @@
 #include <ctime>
 #include <utility>
 
+#include "protocol/descriptor.h"
+
 namespace moddev {
 namespace {
 
@@ -32,20 +34,6 @@ constexpr int kLockAttempts = 1000;
 constexpr long kLockPauseNanoseconds = 1'000'000;
 
 std::atomic<std::uint64_t> g_temporary_counter{0};
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  [[nodiscard]] int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 /// Whether the file has exactly these bytes. A file that cannot be read has not.
 bool has_bytes(int fd, const PatchedImage& image) {

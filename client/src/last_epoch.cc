@@ -13,36 +13,12 @@
 
 #include "client/src/limits.h"
 #include "protocol/codec.h"
+#include "protocol/descriptor.h"
 
 namespace moddev::client {
 namespace {
 
 constexpr std::string_view kMagic = "moddev last epoch 1\n";
-
-/// Closes at the end of its scope.
-class File {
- public:
-  explicit File(int descriptor) : descriptor_(descriptor) {}
-  ~File() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  [[nodiscard]] int get() const { return descriptor_; }
-
- private:
-  int descriptor_;
-};
-
-Status write_all(int descriptor, std::span<const std::byte> data, const std::string& name) {
-  while (!data.empty()) {
-    const ssize_t written = ::write(descriptor, data.data(), data.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return errno_error("Cannot write " + name, errno);
-    data = data.subspan(static_cast<std::size_t>(written));
-  }
-  return {};
-}
 
 /// Up to `size` bytes from the beginning.
 Result<Bytes> read_all(int descriptor, std::size_t size, const std::string& name) {
@@ -62,7 +38,7 @@ Result<Bytes> read_all(int descriptor, std::size_t size, const std::string& name
 /// Makes the file as young as one written now, if it holds these bytes already: a fleet on one machine has
 /// one file, and each of its processes wants the same in it.
 bool renewed(const std::filesystem::path& file, const Bytes& bytes) {
-  const File there(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const Descriptor there(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   struct stat status {};
   if (there.get() < 0 || ::fstat(there.get(), &status) != 0) return false;
   if (static_cast<std::uint64_t>(status.st_size) != bytes.size()) return false;
@@ -120,7 +96,8 @@ Status write_remembered(const std::filesystem::path& file, const Uuid& repo, con
   // Processes of one user may write at once; each has its own temporary, and the last rename stays.
   const std::string temporary = file.string() + "." + std::to_string(::getpid()) + ".tmp";
   {
-    const File out(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    const Descriptor out(
+        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (out.get() < 0) return errno_error("Cannot write " + temporary, errno);
     if (Status written = write_all(out.get(), bytes, temporary); !written) {
       ::unlink(temporary.c_str());
@@ -137,7 +114,7 @@ Status write_remembered(const std::filesystem::path& file, const Uuid& repo, con
 
 Result<std::optional<Remembered>> read_remembered(const std::filesystem::path& file,
                                                   std::chrono::seconds grace, WallTime now) {
-  const File in(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const Descriptor in(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (in.get() < 0) {
     if (errno == ENOENT) return std::optional<Remembered>();
     return errno_error("Cannot read " + file.string(), errno);

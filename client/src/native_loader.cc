@@ -1,6 +1,5 @@
 #include "client/src/native_loader.h"
 
-#include <cxxabi.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
@@ -13,6 +12,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <utility>
+
+#include "protocol/text.h"
 
 namespace moddev {
 namespace {
@@ -30,14 +31,6 @@ constexpr std::uint32_t kCallSlot = R_X86_64_JUMP_SLOT;
 bool is_symbol_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' ||
          c == '.';
-}
-
-std::string demangled(const std::string& name) {
-  int status = 0;
-  char* text = abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status);
-  std::string result = status == 0 && text != nullptr ? text : "";
-  std::free(text);
-  return result;
 }
 
 /// Where the loader wrote the addresses of symbols for this library: its global offset table, as far as
@@ -98,7 +91,7 @@ std::string explain_loader_message(std::string_view message,
   for (std::size_t at = text.find("_Z"); at != std::string::npos; at = text.find("_Z", at)) {
     std::size_t end = at;
     while (end < text.size() && is_symbol_character(text[end])) ++end;
-    const std::string plain = demangled(text.substr(at, end - at));
+    const std::string plain = demangle(text.substr(at, end - at));
     if (!plain.empty()) text.insert(end, " (" + plain + ")");
     at = end + (plain.empty() ? 0 : plain.size() + 3);
   }
@@ -166,7 +159,7 @@ Status NativeModule::prove_bindings(const std::set<std::string, std::less<>>& ep
   stranger = MappedImages::of_process().first_stranger(addresses, epoch_paths);
   if (!stranger) return {};
   const std::string symbol = bindings[stranger->index].symbol;
-  const std::string plain = demangled(symbol);
+  const std::string plain = demangle(symbol);
   return Error{
       ErrorCode::kRefused,
       "symbol " + symbol + (plain.empty() ? "" : " (" + plain + ")") + " would be that of version " +

@@ -1,20 +1,16 @@
 #include "client/src/reload_obstacles.h"
 
-#include <cxxabi.h>
-
 #include <algorithm>
 #include <array>
-#include <cstdlib>
+
+#include "protocol/text.h"
 
 namespace moddev {
 namespace {
 
 std::string readable(const std::string& symbol) {
-  int status = 0;
-  char* text = abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status);
-  std::string result = status == 0 && text != nullptr ? std::string(text) : symbol;
-  std::free(text);
-  return "'" + result + "'";
+  const std::string plain = demangle(symbol);
+  return "'" + (plain.empty() ? symbol : plain) + "'";
 }
 
 /// The first undefined symbol that is one of these, or begins with one that ends in '*'.

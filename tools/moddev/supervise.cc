@@ -16,6 +16,7 @@
 #include "client/src/discovery.h"
 #include "client/src/zmq_link.h"
 #include "protocol/clock.h"
+#include "protocol/descriptor.h"
 #include "tools/moddev/asking.h"
 #include "tools/moddev/command.h"
 #include "tools/moddev/config.h"
@@ -87,7 +88,7 @@ std::string host_name() {
 /// All that runs, in the order in which it is made.
 struct Parts {
   client::Found found;
-  std::vector<supervisor::Descriptor> listeners;
+  std::vector<Descriptor> listeners;
   std::unique_ptr<supervisor::PosixProcesses> processes;
   std::unique_ptr<client::ZmqLink> link;
   std::unique_ptr<supervisor::FleetFollower> follower;
@@ -171,7 +172,7 @@ Result<std::unique_ptr<Parts>> assemble(const SuperviseFlags& flags) {
   std::vector<supervisor::ListenAddress> listening;
   MODDEV_TRY(open_listeners(configuration->listen.value_or(std::vector<std::string>{}), *parts, listening));
   MODDEV_TRY(choose_readiness(*configuration, listening, command, options.readiness));
-  for (const supervisor::Descriptor& listener : parts->listeners) command.listeners.push_back(listener.get());
+  for (const Descriptor& listener : parts->listeners) command.listeners.push_back(listener.get());
   auto processes = supervisor::PosixProcesses::create(std::move(command));
   if (!processes) return processes.error();
   parts->processes = std::move(*processes);

@@ -1,6 +1,5 @@
 #include "tools/moddev/terminal.h"
 
-#include <cxxabi.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -156,10 +155,8 @@ std::string demangled(std::string_view text) {
     std::size_t end = i;
     while (part_of_name(end)) ++end;
     const std::string symbol(text.substr(i, end - i));
-    int status = 0;
-    const std::unique_ptr<char, decltype(&std::free)> name(
-        abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status), &std::free);
-    const std::string plain = status == 0 && name ? name.get() : symbol;
+    const std::string name = demangle(symbol);
+    const std::string& plain = name.empty() ? symbol : name;
     result += plain;
     // Executors put the plain name behind the symbol: once is enough for a person.
     const std::string told = " (" + plain + ")";

@@ -92,23 +92,6 @@ Error cannot_execute(const std::string& program, int problem) {
 
 }  // namespace
 
-Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
-  if (this != &other) {
-    reset();
-    descriptor_ = other.release();
-  }
-  return *this;
-}
-
-int Descriptor::release() {
-  return std::exchange(descriptor_, -1);
-}
-
-void Descriptor::reset() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-  descriptor_ = -1;
-}
-
 Result<Spawned> spawn(const SpawnPlan& plan) {
   MODDEV_ASSERT(!plan.arguments.empty(), "a command has at least a program");
   std::array<int, 2> ends{};

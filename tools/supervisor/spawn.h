@@ -6,26 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "protocol/descriptor.h"
 #include "protocol/result.h"
 
 namespace moddev::supervisor {
-
-/// A descriptor that closes itself.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
-  Descriptor(Descriptor&& other) noexcept : descriptor_(other.release()) {}
-  Descriptor& operator=(Descriptor&& other) noexcept;
-  ~Descriptor() { reset(); }
-  [[nodiscard]] int get() const { return descriptor_; }
-  [[nodiscard]] int release();
-  void reset();
-  explicit operator bool() const { return descriptor_ >= 0; }
-
- private:
-  int descriptor_ = -1;
-};
 
 struct SpawnPlan {
   std::vector<std::string> arguments;

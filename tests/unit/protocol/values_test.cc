@@ -1,9 +1,15 @@
-// Digests, UUIDs, text and the names of enumerations.
+// Digests, UUIDs, text, descriptors and the names of enumerations.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <set>
+#include <utility>
 
+#include "protocol/bytes.h"
+#include "protocol/descriptor.h"
 #include "protocol/digest.h"
 #include "protocol/messages.h"
 #include "protocol/text.h"
@@ -70,6 +76,30 @@ TEST(Text, KnowsUtf8) {
                           "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82", "\x80", "a\xff"}) {
     EXPECT_FALSE(is_valid_utf8(bad)) << testing::PrintToString(bad);
   }
+}
+
+TEST(Text, SymbolsAreNamedAsInTheSource) {
+  EXPECT_EQ(demangle("_ZN3foo3barEi"), "foo::bar(int)");
+  EXPECT_EQ(demangle("plain"), "");
+  EXPECT_EQ(demangle("_Zwrong"), "");
+  EXPECT_EQ(demangle(""), "");
+}
+
+TEST(DescriptorTest, ClosesWhatItOwnsAndMoves) {
+  Descriptor first(::dup(0));
+  const int number = first.get();
+  Descriptor second(std::move(first));
+  EXPECT_EQ(second.get(), number);
+  EXPECT_EQ(first.get(), -1);  // NOLINT: what is left after a move is promised
+  second = Descriptor();
+  EXPECT_EQ(::fcntl(number, F_GETFD), -1);
+  EXPECT_EQ(errno, EBADF);
+}
+
+TEST(DescriptorTest, WritesThatFailNameTheFile) {
+  const Status written = write_all(-1, as_bytes("x"), "'there'");
+  ASSERT_FALSE(written);
+  EXPECT_NE(written.error().message.find("'there'"), std::string::npos);
 }
 
 TEST(Text, IsCleanedAndCutBetweenCharacters) {
