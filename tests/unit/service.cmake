@@ -1,5 +1,7 @@
 moddev_add_test(service_unit_test
   SOURCES
+    unit/service/daemon_policy_test.cc
+    unit/service/daemon_refusal_test.cc
     unit/service/daemon_test.cc
     unit/service/endpoint_test.cc
     unit/service/fleet_model_test.cc

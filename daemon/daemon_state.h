@@ -1,0 +1,173 @@
+// What a Daemon is made of, for its own files: daemon.cc takes in what comes from outside and answers it,
+// daemon_switch.cc brings one epoch from its announcement to its end.
+#pragma once
+
+#include <algorithm>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "daemon/builds.h"
+#include "daemon/daemon.h"
+#include "daemon/housekeeping.h"
+#include "daemon/limits.h"
+#include "daemon/request_handler.h"
+#include "daemon/rollbacks.h"
+
+namespace moddev::daemon {
+
+/// An operation that is tried again ever more seldom.
+class Backoff {
+ public:
+  [[nodiscard]] bool due(TimePoint now) const { return now >= at_; }
+  [[nodiscard]] bool failing() const { return delay_ > Duration::zero(); }
+  /// When to try again; kNever when nothing failed.
+  [[nodiscard]] TimePoint next() const { return failing() ? at_ : kNever; }
+  /// Returns whether it is the first failure in a row: worth telling a person.
+  bool failed(TimePoint now) {
+    const bool first = !failing();
+    delay_ = first ? Duration(limits::kJournalRetryFirst)
+                   : std::min<Duration>(delay_ * 2, limits::kJournalRetryLast);
+    at_ = now + delay_;
+    return first;
+  }
+  void succeeded() { *this = {}; }
+
+ private:
+  TimePoint at_ = TimePoint::min();
+  Duration delay_{};
+};
+
+/// A content that executors refused.
+struct Refused {
+  Manifest manifest;
+  std::vector<Uuid> by;
+  unsigned retries = 0;
+};
+
+struct WaitingRefresh {
+  Peer peer;
+  std::uint64_t id = 0;
+  std::uint64_t sync = 0;
+  TimePoint since{};
+  /// The catalog's revision at the time of the sync: answered when that is decided.
+  std::optional<std::uint64_t> wanted;
+};
+
+struct Daemon::State {
+  State(DaemonOptions daemon_options, ChangeFeed& change_feed, BlobStore& blob_store, Journal& its_journal,
+        Transport& its_transport)
+      : options(std::move(daemon_options)),
+        changes(change_feed),
+        blobs(blob_store),
+        journal(its_journal),
+        transport(its_transport),
+        catalog(options.catalog, blobs),
+        builds(change_feed),
+        fleet(options.fleet),
+        housekeeping(options.retention, journal, blobs, catalog, fleet),
+        serving{journal,
+                blobs,
+                fleet,
+                options.directory,
+                options.software,
+                options.pid,
+                transport.endpoint(),
+                transport.events_endpoint(),
+                changes.backend(),
+                0,
+                std::nullopt,
+                {}} {
+    serving.encoded = &encoded;
+    if (!journal.notice().empty()) tell(WarningEvent{"journal_repaired", journal.notice()});
+    remember_refusal_of_former_run();
+    tell_holds(journal.holds());
+  }
+
+  // The steps, in their order.
+  TimePoint take_in_changes(TimePoint now);
+  void propose(TimePoint now, WallTime wall);
+  void go_back(TimePoint now, WallTime wall);
+  void roll_back(TimePoint now, WallTime wall);
+  void answer_requests(TimePoint now, WallTime wall);
+  TimePoint steer_fleet(TimePoint now, WallTime wall);
+  void answer_refreshes(TimePoint now);
+  void answer_builds(TimePoint now);
+  void answer_rollbacks(TimePoint now);
+  void heartbeat(TimePoint now);
+  void write_applied(TimePoint now);
+  TimePoint keep_house(TimePoint now);
+  [[nodiscard]] TimePoint next_due(TimePoint now) const;
+
+  void notice_deafness(TimePoint now);
+  void remember_refusal_of_former_run();
+  [[nodiscard]] bool refused_may_be_retried() const;
+  [[nodiscard]] bool undecided() const { return scanned && revision != decided; }
+  void announce(EpochRecord record, TimePoint since, TimePoint now, bool known_good = false);
+  bool end_holds(TimePoint now);
+  void tell_holds(const HoldSet& holds);
+  [[nodiscard]] EpochRecord committed_again(WallTime wall) const;
+  [[nodiscard]] std::vector<AnnounceEvent::Inline> inline_blobs(const EpochRecord& record) const;
+  void take_refresh(IncomingRequest request, TimePoint now);
+  void carry_out(FleetAction action, TimePoint now, WallTime wall);
+  void commit(TimePoint now, WallTime wall);
+  void abort(FleetAction action, WallTime wall);
+  void begin_trial(FleetAction action);
+  void send_first(decltype(Event::body) body) {
+    transport.publish({journal.id(), ++serving.seq, std::move(body)});
+  }
+  void send_again(decltype(Event::body) body, std::uint64_t seq) {
+    transport.publish({journal.id(), seq, std::move(body)});
+  }
+  void tell(DaemonEvent event);
+  void journal_refused(std::string_view what, const Error& error);
+
+  DaemonOptions options;
+  ChangeFeed& changes;
+  BlobStore& blobs;
+  Journal& journal;
+  Transport& transport;
+  Catalog catalog;
+  Builds builds;
+  Rollbacks rollbacks;
+  Fleet fleet;
+  EncodedBlobs encoded{blobs, options.encoder};
+  Housekeeping housekeeping;
+  Serving serving;
+
+  /// Whether the first full scan is in the catalog. Before, a file that is not there yet is not removed.
+  bool scanned = false;
+  /// Counts the states of the catalog; `proposed` is the one in the epoch under way, `decided` the newest one
+  /// that was committed, refused or found to be nothing new.
+  std::uint64_t revision = 0;
+  std::uint64_t proposed = 0;
+  std::uint64_t decided = 0;
+  /// When the oldest change that was not proposed yet was noticed.
+  TimePoint noticed = kNever;
+
+  EpochRecord current;  // while the fleet is busy
+  std::uint64_t announce_seq = 0;
+  std::uint64_t commit_seq = 0;
+  CommitEvent trial;  // to the canaries of the epoch under way
+  std::uint64_t trial_seq = 0;
+  bool commit_wanted = false;
+  std::optional<FleetAction> dying_of;  // kReturn, until it is done
+  std::optional<Refused> refused;
+  TimePoint retry_refused_at = kNever;
+  Backoff proposing;
+  Backoff committing;
+
+  std::vector<WaitingRefresh> refreshes;
+  TimePoint heartbeat_at = TimePoint::min();
+  std::deque<DaemonEvent> events;
+  std::uint64_t events_dropped = 0;
+  bool applied_lost = false;
+  /// Something is due at once.
+  bool again = false;
+  TimePoint due = kNever;
+};
+
+}  // namespace moddev::daemon

@@ -1,0 +1,232 @@
+// One epoch: announced, voted on, committed or aborted, settled; and the return to the one before.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "daemon/daemon_state.h"
+
+namespace moddev::daemon {
+namespace {
+
+bool same_content(const Manifest& a, const Manifest& b) {
+  return std::equal(a.modules.begin(), a.modules.end(), b.modules.begin(), b.modules.end(),
+                    [](const auto& x, const auto& y) {
+                      return x.first == y.first && x.second.digest == y.second.digest &&
+                             x.second.depends_on == y.second.depends_on;
+                    });
+}
+
+std::string describe(const FleetAction& failed) {
+  std::string text = failed.executor->name + " cannot use epoch " + std::to_string(failed.epoch) + ":";
+  for (const ExecutorFailure& failure : failed.failures) {
+    text += (failure.module.empty() ? " " : " " + failure.module + ": ") + failure.error + ";";
+  }
+  text.back() = '.';
+  return text + " It goes on with what it has.";
+}
+
+}  // namespace
+
+/// Executors died of what is committed. Changes in the directory have their turn before: they may be the
+/// cure.
+void Daemon::State::go_back(TimePoint now, WallTime wall) {
+  if (!dying_of || !scanned || undecided() || fleet.busy() || !proposing.due(now)) return;
+  if (dying_of->epoch != journal.committed().epoch) return dying_of.reset();
+  Result<EpochRecord> record = roll_back_all(journal, catalog.modules(), 0, wall);
+  if (!record) {
+    tell(WarningEvent{"executors_died", dying_of->reason + ". " + record.error().message});
+    return dying_of.reset();
+  }
+  record->cause = "return to epoch " + std::to_string(record->restores) + ", because " + dying_of->reason;
+  if (Status recorded = journal.record_epoch(*record); !recorded) {
+    if (proposing.failed(now)) journal_refused("The return waits for the next try", recorded.error());
+    return;
+  }
+  proposing.succeeded();
+  tell(WarningEvent{"returned",
+                    dying_of->reason + ": everyone goes back to epoch " + std::to_string(record->restores) +
+                        ". What had changed stays out until its files change; a rollback to epoch " +
+                        std::to_string(dying_of->epoch) + " brings it back as it is."});
+  dying_of.reset();
+  announce(std::move(*record), now, now, true);
+}
+
+/// What is committed, under a number that those must take who run an epoch that was aborted: canaries.
+EpochRecord Daemon::State::committed_again(WallTime wall) const {
+  EpochRecord record;
+  record.epoch = journal.head() + 1;
+  record.base = journal.committed().epoch;
+  record.manifest = journal.committed();
+  record.manifest.epoch = record.epoch;
+  record.announced_at = wall;
+  record.cause = "return of the canaries to epoch " + std::to_string(record.base);
+  return record;
+}
+
+/// What is recorded is told to everyone, and the switch to it begins.
+void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now, bool known_good) {
+  proposed = revision;
+  serving.somebody_is_ahead = false;
+  current = std::move(record);
+  tell(PublishedEvent{current.epoch, current.changes, fleet.members(), current.cause});
+  fleet.begin(current.epoch, since, now, known_good);
+
+  AnnounceEvent event{current.epoch, current.base, current.manifest.digest(), current.changes, {}};
+  serving.pending = event;
+  housekeeping.disturb(now);
+  event.inline_blobs = inline_blobs(current);
+  for (const AnnounceEvent::Inline& blob : event.inline_blobs) {
+    serving.sent.announced_bytes += blob.bytes->size() * fleet.members();
+  }
+  send_first(std::move(event));
+  announce_seq = serving.seq;
+}
+
+std::vector<AnnounceEvent::Inline> Daemon::State::inline_blobs(const EpochRecord& record) const {
+  std::vector<AnnounceEvent::Inline> blobs_inside;
+  if (fleet.members() == 0) return blobs_inside;
+  std::set<Digest> known;
+  std::size_t total = 0;
+  for (const ModuleChange& change : record.changes) {
+    const ModuleEntry& module = change.module;
+    if (change.change == ChangeKind::kRemoved || module.size > limits::kInlineModuleBytes) continue;
+    if (total + module.size > limits::kInlineAnnouncementBytes) continue;
+    const ModuleEntry* before = journal.committed().find(module.name);
+    if (before != nullptr && before->digest == module.digest) continue;
+    if (!known.insert(module.digest).second) continue;
+    // Not verified here: the receiver does, and fetches whatever is not as promised.
+    auto bytes = blobs.read_range(module.digest, 0, module.size);
+    if (!bytes || bytes->size() != module.size) continue;
+    total += bytes->size();
+    blobs_inside.push_back({module.digest, share(std::move(*bytes))});
+    if (blobs_inside.size() == limits::kInlineBlobs) break;
+  }
+  return blobs_inside;
+}
+
+TimePoint Daemon::State::steer_fleet(TimePoint now, WallTime wall) {
+  TimePoint next = kNever;
+  std::vector<FleetAction> actions;
+  do {
+    actions.clear();
+    next = fleet.step(now, actions);
+    for (FleetAction& action : actions) carry_out(std::move(action), now, wall);
+    if (commit_wanted && committing.due(now)) commit(now, wall);
+  } while (!actions.empty());
+  // What came in meanwhile has its turn.
+  const bool free = !fleet.busy() || (undecided() && fleet.only_followers_left());
+  const bool wanted = undecided() || serving.somebody_is_ahead || dying_of;
+  if (free && scanned && wanted && proposing.due(now)) again = true;
+  return next;
+}
+
+void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) {
+  using Kind = FleetAction::Kind;
+  switch (action.kind) {
+    case Kind::kRepeatAnnounce:
+      if (serving.pending) send_again(*serving.pending, announce_seq);
+      break;
+    case Kind::kTrial:
+      begin_trial(std::move(action));
+      break;
+    case Kind::kRepeatTrial:
+      send_again(trial, trial_seq);
+      break;
+    case Kind::kCommit:
+      commit_wanted = true;
+      break;
+    case Kind::kRepeatCommit:
+      send_again(CommitEvent{action.epoch}, commit_seq);
+      break;
+    case Kind::kAbort:
+      abort(std::move(action), wall);
+      break;
+    case Kind::kSettled:
+      tell(CommittedEvent{action.epoch, std::move(current.changes), action.applied, action.excluded,
+                          action.elapsed});
+      break;
+    case Kind::kJoined:
+      retry_refused_at = now + limits::kRefusedRetryDelay;
+      tell(ExecutorEvent{ExecutorEvent::Kind::kJoined, std::move(*action.executor), {}});
+      break;
+    case Kind::kLeft:
+      retry_refused_at = now + limits::kRefusedRetryDelay;
+      tell(ExecutorEvent{ExecutorEvent::Kind::kLeft, std::move(*action.executor), {}});
+      break;
+    case Kind::kExcluded:
+      retry_refused_at = now + limits::kRefusedRetryDelay;
+      tell(ExecutorEvent{ExecutorEvent::Kind::kExcluded, std::move(*action.executor),
+                         std::move(action.reason)});
+      break;
+    case Kind::kFailed:
+      tell(WarningEvent{"executor_failed", describe(action)});
+      break;
+    case Kind::kReturn:
+      dying_of = std::move(action);
+      break;
+  }
+}
+
+void Daemon::State::begin_trial(FleetAction action) {
+  trial = CommitEvent{action.epoch, std::move(action.canaries)};
+  send_first(trial);
+  trial_seq = serving.seq;
+  const std::size_t count = trial.only.size();
+  const std::size_t others = fleet.members() - std::min(count, fleet.members());
+  const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(options.fleet.canary_time);
+  tell(WarningEvent{"canary", "Epoch " + std::to_string(action.epoch) + " runs in " + std::to_string(count) +
+                                  (count == 1 ? " canary" : " canaries") + " first; the other " +
+                                  std::to_string(others) + " follow in " + std::to_string(wait.count()) +
+                                  " ms, unless one of them dies."});
+}
+
+/// Nobody hears of a commit that is not recorded. While recording fails, every member stays prepared.
+void Daemon::State::commit(TimePoint now, WallTime wall) {
+  if (Status recorded = journal.record_commit(current.epoch, wall); !recorded) {
+    if (committing.failed(now)) {
+      journal_refused("Epoch " + std::to_string(current.epoch) +
+                          " is ready everywhere and goes live only when a later try succeeds",
+                      recorded.error());
+    }
+    return;
+  }
+  committing.succeeded();
+  commit_wanted = false;
+  send_first(CommitEvent{current.epoch});
+  commit_seq = serving.seq;
+  serving.pending.reset();
+  if (rollbacks.under_way()) rollbacks.committed(journal, current);
+  if (current.holds) {
+    tell_holds(*current.holds);
+  } else if (!current.changes.empty()) {
+    refused.reset();
+  }
+  decided = proposed;
+  housekeeping.disturb(now);
+  fleet.committed(now);
+  again = true;
+}
+
+void Daemon::State::abort(FleetAction action, WallTime wall) {
+  // A failure to record changes nothing: an epoch that is left announced counts as aborted at the next start.
+  if (Status recorded = journal.record_abort(action.epoch, action.failures, wall); !recorded) {
+    journal_refused("The refusal of epoch " + std::to_string(action.epoch) + " is not in the history",
+                    recorded.error());
+  }
+  send_first(AbortEvent{action.epoch, action.failures});
+  serving.pending.reset();
+  decided = proposed;
+  serving.somebody_is_ahead = action.on_trial;
+  if (rollbacks.under_way()) rollbacks.aborted(action.failures);
+  if (current.holds) {
+    // Nobody tries it again, so that it need not be remembered; what was refused before still is.
+    tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
+    return;
+  }
+  unsigned retries = refused && same_content(refused->manifest, current.manifest) ? refused->retries + 1 : 0;
+  if (action.on_trial) retries = limits::kRefusedRetries;  // canaries are not to die of it once more
+  refused = Refused{std::move(current.manifest), std::move(action.refused_by), retries};
+  tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
+}
+
+}  // namespace moddev::daemon

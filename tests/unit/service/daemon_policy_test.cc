@@ -1,0 +1,136 @@
+// Who switches first, who has to be ready, and the return from what kills.
+#include "tests/unit/service/daemon_fixture.h"
+
+namespace moddev::daemon {
+namespace {
+
+/// A fleet with a canary, "a", and two others, on epoch 1.
+class CanaryTest : public DaemonTest {
+ protected:
+  void SetUp() override {
+    DaemonTest::SetUp();
+    FleetOptions fleet;
+    fleet.canaries.count = 1;
+    start(fleet);
+    write({{"m", "good"}});
+    for (const char* name : {"a", "b", "c"}) add(name);
+  }
+  std::vector<Epoch> run() const {
+    std::vector<Epoch> epochs;
+    for (const auto& executor : executors) epochs.push_back(executor->runs);
+    return epochs;
+  }
+};
+using Epochs = std::vector<Epoch>;
+
+TEST_F(CanaryTest, TheOthersFollowWhenItLives) {
+  write({{"m", "new"}});
+  EXPECT_EQ(run(), (Epochs{2, 1, 1}));
+  EXPECT_EQ(journal->committed().epoch, 1U);
+  pass(FleetOptions{}.canary_time);
+  EXPECT_EQ(run(), (Epochs{2, 2, 2}));
+  EXPECT_EQ(journal->committed().epoch, 2U);
+}
+
+TEST_F(CanaryTest, WhenItDiesTheOthersNeverRunIt) {
+  write({{"m", "deadly"}});
+  ASSERT_EQ(run(), (Epochs{2, 1, 1}));
+  executors[0]->mute = true;
+  pass(FleetOptions{}.canary_time);
+  EXPECT_EQ(executors[1]->runs, 3U) << "the committed content under a new number";
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
+  ASSERT_EQ(all<AbortedEvent>().size(), 1U);
+  EXPECT_EQ(all<AbortedEvent>()[0].failures.at(0).executor, "a");
+  Executor& restarted = add("a");
+  pass(seconds(30));
+  EXPECT_EQ(restarted.runs, 3U) << "canaries do not die of the same bytes twice";
+  write({{"m", "fixed"}});
+  pass(FleetOptions{}.canary_time);
+  EXPECT_EQ(restarted.runs, 4U);
+}
+
+TEST_F(CanaryTest, OneThatLivesIsBroughtBackWhenAnotherDies) {
+  FleetOptions fleet;
+  fleet.canaries.names = {"a", "b"};
+  start(fleet);
+  feed.restart(now);
+  for (auto& executor : executors) executor->join(journal->id().repo);
+  settle();
+  write({{"m", "deadly"}});
+  ASSERT_EQ(run(), (Epochs{2, 2, 1}));
+  executors[0]->mute = true;
+  pass(FleetOptions{}.canary_time);
+  EXPECT_EQ(run(), (Epochs{2, 3, 3}));
+  EXPECT_EQ(journal->epoch(3)->manifest.modules.at("m").digest, digest_of("good"));
+}
+
+TEST_F(CanaryTest, ACanaryThatOutlivedTheDaemonIsBroughtBack) {
+  write({{"m", "deadly"}});
+  ASSERT_EQ(run(), (Epochs{2, 1, 1}));
+  (void)journal->record_abort(2, {}, wall());  // as at the next start
+  feed.content["m"] = "good";                  // somebody undid the change meanwhile
+  start();
+  feed.restart(now);
+  for (auto& executor : executors) executor->join(journal->id().repo);
+  settle();
+  EXPECT_EQ(run(), (Epochs{3, 3, 3}));
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
+}
+
+TEST_F(DaemonTest, EveryoneReturnsWhenMostDieOfTheNewEpoch) {
+  write({{"m", "good"}, {"other", "1"}});
+  for (const char* name : {"a", "b", "c"}) add(name);
+  write({{"m", "deadly"}, {"other", "1"}});
+  ASSERT_EQ(journal->committed().epoch, 2U);
+  executors[0]->mute = executors[1]->mute = true;
+  pass(seconds(5));
+  EXPECT_EQ(executors[2]->runs, 3U);
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
+  EXPECT_EQ(journal->epoch(3)->cause.rfind("return to epoch 1, because 2 of 3 executors died", 0), 0U);
+  write({{"m", "deadly"}, {"other", "2"}});
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good")) << "another module's change";
+  EXPECT_EQ(journal->committed().modules.at("other").digest, digest_of("2"));
+  write({{"m", "cured"}, {"other", "2"}});
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("cured"));
+  EXPECT_EQ(executors[2]->runs, 5U);
+}
+
+TEST_F(DaemonTest, TheFirstEpochHasNothingToReturnTo) {
+  for (const char* name : {"a", "b"}) add(name);
+  write({{"m", "deadly"}});
+  for (auto& executor : executors) executor->mute = true;
+  pass(seconds(5));
+  EXPECT_EQ(journal->committed().epoch, 1U);
+  bool told_so = false;
+  for (const WarningEvent& warning : all<WarningEvent>()) told_so |= warning.code == "executors_died";
+  EXPECT_TRUE(told_so);
+}
+
+TEST_F(DaemonTest, ACureThatIsThereAlreadyGoesBeforeAReturn) {
+  write({{"m", "good"}});
+  for (const char* name : {"a", "b", "c"}) add(name);
+  write({{"m", "deadly"}});
+  executors[0]->mute = executors[1]->mute = true;
+  pass(seconds(2));
+  write({{"m", "cured"}});  // waits for the two that are silent
+  pass(seconds(5));
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("cured"));
+  EXPECT_EQ(journal->committed().epoch, 3U);
+}
+
+TEST_F(DaemonTest, WithoutSyncSomethingNewerDoesNotWaitForSlowOnes) {
+  FleetOptions fleet;
+  fleet.sync = SyncPolicy::kNone;
+  start(fleet);
+  Executor& slow = add("slow");
+  Executor& quick = add("quick");
+  slow.mute = true;
+  write({{"m", "1"}});
+  write({{"m", "2"}});
+  write({{"m", "3"}});
+  EXPECT_EQ(quick.runs, 3U);
+  EXPECT_EQ(journal->committed().epoch, 3U);
+}
+
+}  // namespace
+}  // namespace moddev::daemon

@@ -1,0 +1,104 @@
+// What was refused: kept away from everyone, remembered, and tried again when there is a reason to.
+#include "tests/unit/service/daemon_fixture.h"
+
+namespace moddev::daemon {
+namespace {
+
+TEST_F(DaemonTest, OneRefusalKeepsEveryoneOnTheLastGoodEpochAndTheFixCarriesOn) {
+  add("good");
+  Executor& bad = add("bad");
+  write({{"m", "1"}});
+  bad.refuses = true;
+  write({{"m", "broken"}});
+  EXPECT_EQ(journal->head(), 2U);
+  EXPECT_EQ(journal->committed().epoch, 1U);
+  EXPECT_EQ(executors[0]->runs, 1U);
+  ASSERT_EQ(all<AbortedEvent>().size(), 1U);
+  EXPECT_EQ(all<AbortedEvent>()[0].failures,
+            (std::vector<ExecutorFailure>{{"bad", "m", "undefined symbol"}}));
+  EXPECT_EQ(journal->epoch(2)->state, EpochState::kAborted);
+  bad.refuses = false;
+  write({{"m", "fixed"}});
+  EXPECT_EQ(journal->committed().epoch, 3U);
+  EXPECT_EQ(journal->committed().find("m")->version, 3U);
+  EXPECT_EQ(journal->epoch(3)->base, 1U);
+  EXPECT_EQ(executors[0]->runs, 3U);
+  EXPECT_EQ(bad.runs, 3U);
+}
+
+TEST_F(DaemonTest, RefusedContentIsNotTriedAgainAsLongAsTheRefuserIsThere) {
+  Executor& bad = add("bad");
+  write({{"m", "1"}});
+  bad.refuses = true;
+  write({{"m", "broken"}});
+  add("another");
+  write({{"m", "broken"}});
+  pass(seconds(5));
+  EXPECT_EQ(journal->head(), 2U);
+}
+
+TEST_F(DaemonTest, RefusedContentIsTriedAgainWhenTheRefuserIsGone) {
+  Executor& bad = add("bad");
+  add("good");
+  write({{"m", "1"}});
+  bad.refuses = true;
+  write({{"m", "other"}});
+  EXPECT_EQ(journal->committed().epoch, 1U);
+  bad.leave();
+  bad.mute = true;
+  settle();
+  pass(milliseconds(900));
+  EXPECT_EQ(journal->committed().epoch, 1U);
+  pass(milliseconds(200));
+  EXPECT_EQ(journal->committed().epoch, 3U);
+  EXPECT_EQ(journal->committed().find("m")->version, 2U) << "the same bytes keep their version";
+}
+
+// The only executor was away for longer than its lease, came back as the same process, and was never asked
+// again: it had been written down as one who refused. Found by the simulation.
+TEST_F(DaemonTest, WhoWasSilentAndComesBackIsAskedAgain) {
+  Executor& away = add("away");
+  write({{"m", "1"}});
+  away.mute = true;
+  write({{"m", "2"}});
+  pass(seconds(4));
+  ASSERT_EQ(all<AbortedEvent>().size(), 1U);
+  away.mute = false;
+  away.join();
+  settle();
+  pass(seconds(2));
+  EXPECT_EQ(journal->committed().find("m")->version, 2U);
+  EXPECT_EQ(away.runs, journal->committed().epoch);
+}
+
+TEST_F(DaemonTest, ContentThatKillsEveryoneIsTriedOnlySoOften) {
+  write({{"m", "1"}});
+  unsigned deaths = 0;
+  Executor* victim = &add("victim");
+  victim->mute = true;
+  write({{"m", "deadly"}});
+  for (int lives = 0; lives < 10; ++lives) {
+    const std::size_t before = all<AbortedEvent>().size();
+    pass(seconds(6));
+    deaths += all<AbortedEvent>().size() > before ? 1 : 0;
+    victim = &add("victim");  // a supervisor starts it again
+    victim->mute = true;
+  }
+  EXPECT_EQ(deaths, 1 + limits::kRefusedRetries);
+  EXPECT_EQ(journal->committed().epoch, 1U);
+}
+
+TEST_F(DaemonTest, ARefreshTriesRefusedContentAgain) {
+  Executor& executor = add("w");
+  executor.refuses = true;
+  write({{"m", "1"}});
+  EXPECT_EQ(journal->committed().epoch, 0U);
+  executor.refuses = false;
+  executor.ask(RefreshRequest{});
+  settle();
+  EXPECT_EQ(journal->committed().epoch, 2U);
+  EXPECT_EQ(executor.last<RefreshReply>(), (RefreshReply{2, 2}));
+}
+
+}  // namespace
+}  // namespace moddev::daemon
