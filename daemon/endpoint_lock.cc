@@ -1,7 +1,6 @@
 #include "daemon/endpoint_lock.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "daemon/file_lock.h"
 #include "protocol/endpoint.h"
 
 namespace moddev::daemon {
@@ -56,7 +56,7 @@ Result<EndpointLock> EndpointLock::take(const std::string& socket_path) {
   const int descriptor = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (descriptor < 0) return errno_error("Cannot open the lock file " + lock_path, errno);
   EndpointLock lock(descriptor, {});
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+  if (!lock_file(descriptor)) {
     if (errno != EWOULDBLOCK) return errno_error("Cannot lock " + lock_path, errno);
     return Error{ErrorCode::kAlreadyExists, "Another moddev daemon" + holder_of(descriptor) +
                                                 " serves ipc://" + socket_path +

@@ -12,8 +12,9 @@ namespace moddev::daemon {
 class EndpointLock {
  public:
   /// Makes the socket's directory if need be, checks that it is private, locks `socket_path + ".lock"` and
-  /// removes a stale socket. Errors: kAlreadyExists when another daemon holds it, with its pid; kPermission
-  /// when others could put files there; kConflict when a file that is no socket is in the way; kIo.
+  /// removes a stale socket. Waits for a daemon that is going (file_lock.h). Errors: kAlreadyExists when
+  /// another one keeps it, with its pid; kPermission when others could put files there; kConflict when a file
+  /// that is no socket is in the way; kIo.
   static Result<EndpointLock> take(const std::string& socket_path);
   EndpointLock(EndpointLock&& other) noexcept;
   EndpointLock& operator=(EndpointLock&& other) noexcept;

@@ -1,7 +1,6 @@
 #include "daemon/journal_lock.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <array>
@@ -9,6 +8,8 @@
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include "daemon/file_lock.h"
 
 namespace moddev::daemon {
 namespace {
@@ -61,7 +62,7 @@ Result<JournalLock> JournalLock::take(const std::filesystem::path& journal) {
   lock.descriptor_ = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock.descriptor_ < 0) return errno_error("cannot open '" + name + "'", errno);
   std::array<char, kSize> buffer{};
-  const bool free = ::flock(lock.descriptor_, LOCK_EX | LOCK_NB) == 0;
+  const bool free = lock_file(lock.descriptor_);
   const int refusal = errno;
   const ssize_t size = ::pread(lock.descriptor_, buffer.data(), buffer.size(), 0);
   const std::string_view before(buffer.data(), size > 0 ? static_cast<std::size_t>(size) : 0);

@@ -20,7 +20,8 @@ class JournalLock {
   JournalLock(JournalLock&& other) noexcept;
   JournalLock& operator=(JournalLock&& other) noexcept;
 
-  /// Locks `<journal>.lock`, which is made when missing. Errors: kUnavailable with the holder's pid, kIo.
+  /// Locks `<journal>.lock`, which is made when missing; waits for a daemon that is going (file_lock.h).
+  /// Errors: kUnavailable with the holder's pid, kIo.
   static Result<JournalLock> take(const std::filesystem::path& journal);
 
   /// Whether a daemon held this lock before, so that there should be a history.

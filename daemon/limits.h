@@ -26,6 +26,9 @@ inline constexpr std::size_t kWaitingBuildEnds = 256;
 /// whose answers are remembered in case that they got lost.
 inline constexpr std::size_t kWaitingRollbacks = 16;
 inline constexpr std::size_t kEndedRollbacks = 64;
+/// How long a starting daemon waits for the locks of one that is going, and how often it looks.
+inline constexpr auto kHandover = std::chrono::milliseconds(1'000);
+inline constexpr auto kHandoverPause = std::chrono::milliseconds(5);
 /// Events for the terminal that nobody has taken yet. The oldest are dropped and counted in a warning.
 inline constexpr std::size_t kWaitingEvents = 10'000;
 /// How often the journal is asked again after it refused a record; doubles from the first to the last.

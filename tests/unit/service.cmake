@@ -4,6 +4,7 @@ moddev_add_test(service_unit_test
     unit/service/daemon_refusal_test.cc
     unit/service/daemon_test.cc
     unit/service/endpoint_test.cc
+    unit/service/file_lock_test.cc
     unit/service/fleet_model_test.cc
     unit/service/fleet_policy_test.cc
     unit/service/fleet_test.cc

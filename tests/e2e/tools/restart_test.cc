@@ -70,6 +70,19 @@ TEST(Restart, VersionsNeverGoBackOverKills) {
   expect_never_back(late);
 }
 
+TEST(Restart, AtOnceAfterAKillOrAStopFindsThePlaceFree) {
+  Yard yard;
+  yard.write_module("scorer", 1);
+  auto daemon = std::make_unique<Process>(yard.watch());
+  for (const int signal : {SIGKILL, SIGTERM, SIGKILL, SIGKILL, SIGTERM}) {
+    daemon->signal(signal);
+    auto next = std::make_unique<Process>(yard.watch());  // the former one may still be going
+    daemon->wait();
+    daemon = std::move(next);
+  }
+  EXPECT_EQ(yard.run({"status"}).exit_code, 0);
+}
+
 TEST(Restart, WithNothingChangedPublishesNothing) {
   Yard yard;
   yard.write_module("scorer", 1);
