@@ -133,13 +133,14 @@ void Daemon::State::propose(TimePoint now, WallTime wall) {
   const Manifest* avoided = refused && !retry ? &refused->manifest : nullptr;
   std::optional<ModuleSet> held;
   if (!journal.holds().empty()) held = with_holds(catalog.modules(), journal.holds());
-  std::optional<EpochRecord> record = next_epoch(held ? *held : catalog.modules(), journal.committed(),
-                                                 avoided, journal.head(), journal.last_versions(), wall);
+  const ModuleSet& desired = held ? *held : catalog.modules();
+  std::optional<EpochRecord> record =
+      next_epoch(desired, journal.committed(), avoided, journal.head(), journal.last_versions(), wall);
   bool known_good = false;
   if (!record) {
     decided = revision;
     noticed = kNever;
-    if (retry) refused.reset();  // the directory holds the committed content again
+    if (same_content(desired, journal.committed())) refused.reset();  // the directory is as what is live
     if (!serving.somebody_is_ahead) return;
     record = committed_again(wall);
     known_good = true;
@@ -243,7 +244,7 @@ void Daemon::State::take_refresh(IncomingRequest request, TimePoint now) {
 void Daemon::State::answer_refreshes(TimePoint now) {
   std::erase_if(refreshes, [&](const WaitingRefresh& refresh) {
     if (scanned && refresh.wanted && decided >= *refresh.wanted) {
-      transport.reply(refresh.peer, {refresh.id, RefreshReply{journal.head(), journal.committed().epoch}});
+      transport.reply(refresh.peer, {refresh.id, RefreshReply{answered_epoch(), journal.committed().epoch}});
       return true;
     }
     if (now - refresh.since < limits::kRefreshPatience) return false;
@@ -262,7 +263,7 @@ void Daemon::State::answer_builds(TimePoint now) {
   for (Builds::Answer& answer : builds.take_answers(scanned ? decided : 0, now)) {
     if (auto* reply = std::get_if<BuildReply>(&answer.reply.body)) {
       reply->daemon = journal.id();
-      reply->epoch = journal.head();
+      reply->epoch = answered_epoch();
       reply->committed_epoch = journal.committed().epoch;
     }
     transport.reply(answer.peer, answer.reply);

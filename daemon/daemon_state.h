@@ -105,6 +105,8 @@ struct Daemon::State {
   void notice_deafness(TimePoint now);
   void remember_refusal_of_former_run();
   [[nodiscard]] bool refused_may_be_retried() const;
+  /// The epoch with what the directory holds: a refused one, else the committed one.
+  [[nodiscard]] Epoch answered_epoch() const { return refused ? journal.head() : journal.committed().epoch; }
   [[nodiscard]] bool undecided() const { return scanned && revision != decided; }
   void announce(EpochRecord record, TimePoint since, TimePoint now, bool known_good = false);
   bool end_holds(TimePoint now);

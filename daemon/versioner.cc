@@ -1,9 +1,7 @@
 #include "daemon/versioner.h"
 
 namespace moddev::daemon {
-namespace {
 
-/// Whether `manifest` holds exactly the modules of `desired`, version numbers and times aside.
 bool same_content(const ModuleSet& desired, const Manifest& manifest) {
   if (desired.size() != manifest.modules.size()) return false;
   auto entry = manifest.modules.begin();
@@ -17,8 +15,6 @@ bool same_content(const ModuleSet& desired, const Manifest& manifest) {
   }
   return true;
 }
-
-}  // namespace
 
 std::optional<EpochRecord> next_epoch(const ModuleSet& desired, const Manifest& committed,
                                       const Manifest* refused, Epoch head, const LastVersions& last_versions,

@@ -11,6 +11,9 @@
 
 namespace moddev::daemon {
 
+/// Whether `manifest` holds exactly the modules of `desired`, version numbers and times aside.
+[[nodiscard]] bool same_content(const ModuleSet& desired, const Manifest& manifest);
+
 /// The record of epoch `head + 1` whose manifest is `desired`, or nothing when `desired` has the same
 /// modules, digests and dependencies as `committed`, or as `refused` (the manifest of an epoch that was
 /// aborted: not to be tried again unchanged). A module whose digest differs from its last version's gets the

@@ -32,7 +32,11 @@ std::string changes_text(const HistoryEntry& entry) {
 
 Table::Cell state_cell(const HistoryEntry& entry) {
   if (entry.state == EpochState::kCommitted) return {"live", Colour::kGood};
-  if (entry.state == EpochState::kAborted) return {"refused", Colour::kBad};
+  if (entry.state == EpochState::kAborted) {
+    // Without a refusal: the daemon ended before it was decided, or nobody was left to answer.
+    if (entry.failures.empty()) return {"given up", Colour::kNotice};
+    return {"refused", Colour::kBad};
+  }
   return {"under way", Colour::kNotice};
 }
 

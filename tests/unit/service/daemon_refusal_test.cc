@@ -100,5 +100,18 @@ TEST_F(DaemonTest, ARefreshTriesRefusedContentAgain) {
   EXPECT_EQ(executor.last<RefreshReply>(), (RefreshReply{2, 2}));
 }
 
+TEST_F(DaemonTest, WhoGoesBackToWhatIsLiveHearsNoMoreOfTheRefusal) {
+  Executor& executor = add("w");
+  write({{"m", "good"}});
+  executor.refuses = true;
+  write({{"m", "bad"}});
+  write({{"m", "good"}});
+  EXPECT_EQ(std::get<RefreshReply>(ask(executor, RefreshRequest{})), (RefreshReply{1, 1}));
+  EXPECT_EQ(journal->head(), 2U);
+  // The same mistake again is told again.
+  write({{"m", "bad"}});
+  EXPECT_EQ(all<AbortedEvent>().size(), 2U);
+}
+
 }  // namespace
 }  // namespace moddev::daemon

@@ -50,6 +50,14 @@ class HistoryText : public ::testing::Test {
   }
 };
 
+TEST_F(HistoryText, WhatNobodyRefusedWasGivenUp) {
+  HistoryEntry undecided = committed();
+  undecided.state = EpochState::kAborted;
+  undecided.applied = {};
+  undecided.applied_total = 0;
+  EXPECT_THAT(history_text({undecided}, kPlain), HasSubstr("given up"));
+}
+
 TEST_F(HistoryText, SaysWhatWhenWhoAndHowLong) {
   HistoryEntry refused = committed();
   refused.epoch = 8;
