@@ -64,6 +64,13 @@ inline constexpr std::size_t kInlineBlobs = 64;
 /// The largest frame that either side accepts (ZMQ_MAXMSGSIZE).
 inline constexpr std::size_t kFrameBytes = kHeaderBytes;
 
+/// A signed statement is good for so long; a daemon makes a new one after kStatementRefresh. Whoever holds
+/// messages back is noticed after this time at the latest.
+inline constexpr auto kStatementValidity = std::chrono::seconds(120);
+inline constexpr auto kStatementRefresh = std::chrono::seconds(10);
+/// How far in the future a statement may have been made, by clocks that differ.
+inline constexpr auto kClockTolerance = std::chrono::seconds(60);
+
 inline constexpr auto kHeartbeatInterval = std::chrono::milliseconds(1000);
 /// An executor that was not heard for so long is no member any more; one that heard nothing for so long is
 /// stale.

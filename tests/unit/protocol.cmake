@@ -13,6 +13,7 @@ moddev_add_test(protocol_values_test
     unit/protocol/manifest_test.cc
     unit/protocol/names_test.cc
     unit/protocol/patch_test.cc
+    unit/protocol/signature_test.cc
     unit/protocol/values_test.cc
   LIBRARIES moddev_protocol
   KIND unit SANITIZE asan)
