@@ -34,8 +34,11 @@ struct EventWriter {
   }
   void operator()(const CommitEvent& e) const {
     const std::size_t count = std::min(e.only.size(), limits::kExecutors);
-    begin(out, event, "commit", count == 0 ? 1 : 2);
+    begin(out, event, "commit",
+          1 + (count == 0 ? 0U : 1U) + (e.release ? 1U : 0U) + codec::pairs_of(e.statement));
     out.key("epoch").number(e.epoch);
+    if (e.release) out.key("release").binary(*e.release);
+    codec::write(out, e.statement);
     if (count == 0) return;
     out.key("only").array(count);
     for (const Uuid& executor : std::span(e.only).first(count)) out.binary(executor.bytes);
@@ -53,9 +56,10 @@ struct EventWriter {
     }
   }
   void operator()(const HeartbeatEvent& e) const {
-    begin(out, event, "heartbeat", 2);
+    begin(out, event, "heartbeat", 2 + codec::pairs_of(e.statement));
     out.key("epoch").number(e.epoch);
     out.key("committed_epoch").number(e.committed_epoch);
+    codec::write(out, e.statement);
   }
 };
 
@@ -81,6 +85,10 @@ AnnounceEvent read_announce(const Reader& map, const Frames& frames) {
 
 CommitEvent read_commit(const Reader& map) {
   CommitEvent commit{map.at("epoch").number(), {}};
+  if (const Reader release = map.at("release", true); release.present()) {
+    commit.release = release.binary<sizeof(Release)>();
+  }
+  commit.statement = codec::read_statement(map);
   for (const auto& item : map.at("only", true).items(limits::kExecutors)) commit.only.push_back(item.uuid());
   return commit;
 }
@@ -130,7 +138,8 @@ Result<Event> decode_event(const Frames& frames) {
   } else if (type == "abort") {
     event.body = read_abort(map);
   } else if (type == "heartbeat") {
-    event.body = HeartbeatEvent{map.at("epoch").number(), map.at("committed_epoch").number()};
+    event.body = HeartbeatEvent{map.at("epoch").number(), map.at("committed_epoch").number(),
+                                codec::read_statement(map)};
   } else {
     return Error{ErrorCode::kUnsupported, "there is no event of type '" + type + "'", 0};
   }

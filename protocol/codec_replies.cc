@@ -23,7 +23,7 @@ struct ReplyWriter {
   std::uint64_t id;
 
   void operator()(const HelloReply& r) const {
-    begin(out, id, "hello", kDaemonPairs + 8);
+    begin(out, id, "hello", kDaemonPairs + 8 + codec::pairs_of(r.statement));
     codec::write(out, r.daemon);
     out.key("events_endpoint").free_text(r.events_endpoint);
     out.key("heartbeat_ms").signed_number(r.heartbeat_ms);
@@ -33,18 +33,21 @@ struct ReplyWriter {
     out.key("pid").signed_number(r.pid);
     out.key("directory").free_text(r.directory);
     out.key("software").free_text(r.software);
+    codec::write(out, r.statement);
   }
   void operator()(const SnapshotReply& r) const {
-    begin(out, id, "snapshot", kDaemonPairs + 2 + (r.pending ? 1 : 0));
+    begin(out, id, "snapshot", kDaemonPairs + 2 + (r.pending ? 1 : 0) + codec::pairs_of(r.statement));
     codec::write(out, r.daemon);
     out.key("seq").number(r.seq);
     codec::write(out.key("committed"), r.committed);
     if (r.pending) codec::write(out.key("pending"), *r.pending);
+    codec::write(out, r.statement);
   }
   void operator()(const ManifestReply& r) const {
-    begin(out, id, "manifest", kDaemonPairs + 1);
+    begin(out, id, "manifest", kDaemonPairs + 1 + codec::pairs_of(r.statement));
     codec::write(out, r.daemon);
     codec::write(out.key("manifest"), r.manifest);
+    codec::write(out, r.statement);
   }
   void operator()(const BlobReply& r) const {
     const bool encoded = r.encoding != Encoding::kPlain;
@@ -64,11 +67,12 @@ struct ReplyWriter {
     codec::write(out.key("module"), r.module);
   }
   void operator()(const AliveReply& r) const {
-    begin(out, id, "alive", kDaemonPairs + 3);
+    begin(out, id, "alive", kDaemonPairs + 3 + codec::pairs_of(r.statement));
     codec::write(out, r.daemon);
     out.key("member").boolean(r.member);
     out.key("epoch").number(r.epoch);
     out.key("committed_epoch").number(r.committed_epoch);
+    codec::write(out, r.statement);
   }
   void operator()(const RefreshReply& r) const {
     begin(out, id, "refresh", 2);
@@ -151,6 +155,7 @@ HelloReply read_hello(const Reader& map) {
   reply.pid = map.at("pid").signed_number();
   reply.directory = map.at("directory").text();
   reply.software = map.at("software").text();
+  reply.statement = codec::read_statement(map);
   return reply;
 }
 
@@ -207,6 +212,7 @@ SnapshotReply read_snapshot(const Reader& map) {
   reply.committed = codec::read_manifest(map.at("committed"));
   if (const Reader pending = map.at("pending", true); pending.present())
     reply.pending = codec::read_announce(pending);
+  reply.statement = codec::read_statement(map);
   return reply;
 }
 
@@ -225,7 +231,8 @@ std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, Sha
   if (type == "hello") return read_hello(map);
   if (type == "snapshot") return read_snapshot(map);
   if (type == "manifest")
-    return ManifestReply{codec::read_daemon(map), codec::read_manifest(map.at("manifest"))};
+    return ManifestReply{codec::read_daemon(map), codec::read_manifest(map.at("manifest")),
+                         codec::read_statement(map)};
   if (type == "blob") {
     return read_blob(map, std::move(payload));
   }
@@ -235,7 +242,7 @@ std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, Sha
   }
   if (type == "alive") {
     return AliveReply{codec::read_daemon(map), map.at("member").boolean(), map.at("epoch").number(),
-                      map.at("committed_epoch").number()};
+                      map.at("committed_epoch").number(), codec::read_statement(map)};
   }
   if (type == "refresh") return RefreshReply{map.at("epoch").number(), map.at("committed_epoch").number()};
   if (type == "status") return read_status(map);

@@ -277,12 +277,23 @@ ExecutorIdentity read_identity(const Reader& map) {
           map.at("host").text(limits::kModuleNameBytes), map.at("pid").signed_number()};
 }
 
+void write(Writer& out, const std::optional<SignedStatement>& statement) {
+  if (statement) out.key("statement").binary(statement->bytes);
+}
+
+std::optional<SignedStatement> read_statement(const Reader& map) {
+  const Reader statement = map.at("statement", true);
+  if (!statement.present()) return std::nullopt;
+  return SignedStatement{statement.binary<SignedStatement::kBytes>()};
+}
+
 void write(Writer& out, const AnnounceEvent& announce) {
-  out.map(4);
+  out.map(4 + pairs_of(announce.statement));
   out.key("epoch").number(announce.epoch);
   out.key("base").number(announce.base);
   out.key("manifest_digest").binary(announce.manifest_digest.bytes);
   write(out.key("changes"), announce.changes);
+  write(out, announce.statement);
 }
 
 AnnounceEvent read_announce(const Reader& map) {
@@ -291,6 +302,7 @@ AnnounceEvent read_announce(const Reader& map) {
   announce.base = map.at("base").number();
   announce.manifest_digest = map.at("manifest_digest").digest();
   announce.changes = read_changes(map.at("changes"));
+  announce.statement = read_statement(map);
   return announce;
 }
 

@@ -4,6 +4,7 @@
 
 #include <msgpack.hpp>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -95,6 +96,12 @@ class Reader {
   [[nodiscard]] std::string text(std::size_t limit = limits::kTextBytes) const;
   [[nodiscard]] Digest digest() const;
   [[nodiscard]] Uuid uuid() const;
+  template <std::size_t N>
+  [[nodiscard]] std::array<std::uint8_t, N> binary() const {
+    std::array<std::uint8_t, N> value{};
+    copy_binary(value);
+    return value;
+  }
   /// The elements of an array of at most `limit`.
   [[nodiscard]] std::vector<Reader> items(std::size_t limit) const;
 
@@ -134,6 +141,12 @@ void write(Writer& out, const std::vector<PinReport>& pins);
 [[nodiscard]] std::vector<PinReport> read_pins(const Reader& array);
 void write(Writer& out, const ExecutorIdentity& identity);
 [[nodiscard]] ExecutorIdentity read_identity(const Reader& map);
+/// The pair `statement`, if there is one; how many pairs that is.
+void write(Writer& out, const std::optional<SignedStatement>& statement);
+[[nodiscard]] inline std::size_t pairs_of(const std::optional<SignedStatement>& statement) {
+  return statement ? 1 : 0;
+}
+[[nodiscard]] std::optional<SignedStatement> read_statement(const Reader& map);
 /// Announce without its inline blobs: a map.
 void write(Writer& out, const AnnounceEvent& announce);
 [[nodiscard]] AnnounceEvent read_announce(const Reader& map);

@@ -14,6 +14,7 @@
 #include "protocol/manifest.h"
 #include "protocol/patch.h"
 #include "protocol/result.h"
+#include "protocol/signature.h"
 #include "protocol/uuid.h"
 
 namespace moddev {
@@ -82,6 +83,8 @@ struct AnnounceEvent {
     SharedBytes bytes;
   };
   std::vector<Inline> inline_blobs;
+  /// Purpose::kProposed; absent from a daemon that does not sign. The same in the messages below.
+  std::optional<SignedStatement> statement{};
 };
 
 /// `epoch` is live: switch to it.
@@ -90,6 +93,11 @@ struct CommitEvent {
   /// Not empty: only these executors, the canaries, switch now; it is not decided yet whether the others
   /// will.
   std::vector<Uuid> only{};
+  /// From a daemon that signs: the bytes whose digest is `detail` of the announcement's statement. Who has
+  /// them was told by the signer that the epoch is committed. Absent when `only` is not empty.
+  std::optional<Release> release{};
+  /// Purpose::kTrial, when `only` is not empty.
+  std::optional<SignedStatement> statement{};
   friend bool operator==(const CommitEvent&, const CommitEvent&) = default;
 };
 
@@ -105,6 +113,8 @@ struct HeartbeatEvent {
   /// The newest announced epoch, aborted ones included.
   Epoch epoch = 0;
   Epoch committed_epoch = 0;
+  /// Purpose::kCommitted.
+  std::optional<SignedStatement> statement{};
   friend bool operator==(const HeartbeatEvent&, const HeartbeatEvent&) = default;
 };
 
@@ -134,6 +144,8 @@ struct HelloReply {
   std::int64_t pid = 0;
   std::string directory;
   std::string software;
+  /// Purpose::kCommitted.
+  std::optional<SignedStatement> statement{};
   friend bool operator==(const HelloReply&, const HelloReply&) = default;
 };
 
@@ -152,6 +164,8 @@ struct SnapshotReply {
   std::uint64_t seq = 0;
   Manifest committed;
   std::optional<AnnounceEvent> pending;
+  /// Purpose::kCommitted, of `committed`.
+  std::optional<SignedStatement> statement{};
 };
 /// The same for an observer or a member that noticed a gap.
 struct SnapshotRequest {
@@ -166,6 +180,8 @@ struct ManifestRequest {
 struct ManifestReply {
   DaemonId daemon;
   Manifest manifest;
+  /// Purpose::kRetained.
+  std::optional<SignedStatement> statement{};
   friend bool operator==(const ManifestReply&, const ManifestReply&) = default;
 };
 
@@ -226,6 +242,8 @@ struct AliveReply {
   bool member = false;
   Epoch epoch = 0;
   Epoch committed_epoch = 0;
+  /// Purpose::kCommitted.
+  std::optional<SignedStatement> statement{};
   friend bool operator==(const AliveReply&, const AliveReply&) = default;
 };
 

@@ -204,6 +204,10 @@ Result<Statement> open(const SignedStatement& signed_statement) {
   return read_body(body);
 }
 
+Digest release_digest(const Release& release) {
+  return digest_of(std::as_bytes(std::span(release)));
+}
+
 Digest audience_digest(std::span<const Uuid> executors) {
   Hasher hasher;
   hasher.update(as_bytes("moddev audience 1\n"));

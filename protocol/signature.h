@@ -67,6 +67,11 @@ enum class Purpose : std::uint8_t {
   kRetained = 4,   // this is an older epoch, to be held beside the live one
 };
 
+/// Random bytes whose digest is in the statement that proposes an epoch. They are disclosed when it is
+/// committed: checking them takes no signature, so that nobody waits for one between the decision and the
+/// switch.
+using Release = std::array<std::uint8_t, 32>;
+
 struct Statement {
   Purpose purpose = Purpose::kCommitted;
   Uuid repo;
@@ -94,6 +99,9 @@ struct SignedStatement {
 /// What was stated, if the signature is the one of `signed_statement.signer()`: whether that one is to be
 /// believed is the caller's question, and goes first. Errors: kCorrupt.
 [[nodiscard]] Result<Statement> open(const SignedStatement& signed_statement);
+
+/// `detail` of a proposal.
+[[nodiscard]] Digest release_digest(const Release& release);
 
 /// Digest of executors' ids in their order: `detail` of a trial.
 [[nodiscard]] Digest audience_digest(std::span<const Uuid> executors);

@@ -68,6 +68,13 @@ Manifest sample_manifest() {
   return manifest;
 }
 
+SignedStatement sample_statement() {
+  // Not signed by anyone: the codec carries it as it is.
+  SignedStatement statement;
+  for (std::size_t i = 0; i < statement.bytes.size(); ++i) statement.bytes[i] = static_cast<std::uint8_t>(i);
+  return statement;
+}
+
 std::vector<std::pair<std::string, Request>> sample_requests() {
   AliveRequest alive{sample_uuid(0x30), ExecutorState::kPreparing, 7, {{5, 1'500, 2}, {7, 3, 1}}, 1'048'576};
   AckRequest failed{
@@ -124,6 +131,10 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
                      7,
                      {sample_module("base"), sample_module()},
                      {executor}};
+  HelloReply hello_signed = hello;
+  hello_signed.statement = sample_statement();
+  AnnounceEvent pending_signed = sample_announcement();
+  pending_signed.statement = sample_statement();
   StatusReply status_held = status;
   status_held.holds = {{"scorer", 3, "lib/libscorer.so"}};
   StatusReply status_sent = status;
@@ -162,6 +173,11 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
       {"reply_history", {15, history}},
       {"reply_rollback", {16, rollback}},
       {"reply_hello", {1, hello}},
+      {"reply_hello_signed", {1, hello_signed}},
+      {"reply_snapshot_signed",
+       {3, SnapshotReply{sample_daemon(), 42, sample_manifest(), pending_signed, sample_statement()}}},
+      {"reply_manifest_signed", {4, ManifestReply{sample_daemon(), sample_manifest(), sample_statement()}}},
+      {"reply_alive_signed", {8, AliveReply{sample_daemon(), true, 8, 7, sample_statement()}}},
       {"reply_snapshot", {2, SnapshotReply{sample_daemon(), 41, sample_manifest(), std::nullopt}}},
       {"reply_snapshot_pending",
        {3, SnapshotReply{sample_daemon(), 42, sample_manifest(), sample_announcement()}}},
@@ -183,6 +199,10 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
 std::vector<std::pair<std::string, Event>> sample_events() {
   AnnounceEvent with_bytes = sample_announcement();
   with_bytes.inline_blobs = {{sample_digest(0x40), share("inlined bytes")}, {sample_digest(0x60), share("")}};
+  AnnounceEvent announce_signed = sample_announcement();
+  announce_signed.statement = sample_statement();
+  Release release{};
+  release.fill(0x77);
   const AbortEvent abort{8, {{"worker-1", "scorer", "undefined symbol: fast_path"}}};
   return {
       {"event_announce", {sample_daemon(), 42, sample_announcement()}},
@@ -190,6 +210,11 @@ std::vector<std::pair<std::string, Event>> sample_events() {
       {"event_commit_canaries",
        {sample_daemon(), 43, CommitEvent{8, {sample_uuid(0x30), sample_uuid(0x50)}}}},
       {"event_commit", {sample_daemon(), 43, CommitEvent{8}}},
+      {"event_announce_signed", {sample_daemon(), 42, announce_signed}},
+      {"event_commit_signed", {sample_daemon(), 43, CommitEvent{8, {}, release}}},
+      {"event_commit_canaries_signed",
+       {sample_daemon(), 43, CommitEvent{8, {sample_uuid(0x30)}, std::nullopt, sample_statement()}}},
+      {"event_heartbeat_signed", {sample_daemon(), 43, HeartbeatEvent{8, 7, sample_statement()}}},
       {"event_abort", {sample_daemon(), 43, abort}},
       {"event_heartbeat", {sample_daemon(), 43, HeartbeatEvent{8, 7}}},
   };

@@ -15,6 +15,7 @@ Uuid sample_uuid(std::uint8_t first);
 Digest sample_digest(std::uint8_t first);
 ModuleEntry sample_module(const std::string& name = "scorer");
 Manifest sample_manifest();
+SignedStatement sample_statement();
 
 std::vector<std::pair<std::string, Request>> sample_requests();
 std::vector<std::pair<std::string, Reply>> sample_replies();

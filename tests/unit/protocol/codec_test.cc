@@ -67,6 +67,25 @@ TEST(Codec, AnnouncementsKeepTheirFieldsAndBytes) {
   EXPECT_TRUE(got.inline_blobs[1].bytes->empty());
 }
 
+TEST(Codec, StatementsAreOfOneSize) {
+  for (const std::size_t size :
+       {std::size_t{0}, SignedStatement::kBytes - 1, SignedStatement::kBytes, SignedStatement::kBytes + 1}) {
+    const std::vector<char> bytes(size, 'x');  // a msgpack bin
+    auto frames = Hand(8)
+                      .add("v", 1)
+                      .add("type", std::string("heartbeat"))
+                      .add("repo", std::vector<char>(16))
+                      .add("incarnation", std::vector<char>(16))
+                      .add("seq", 1)
+                      .add("epoch", 1)
+                      .add("committed_epoch", 1)
+                      .add("statement", bytes)
+                      .frames();
+    frames.insert(frames.begin(), share(kHeartbeatTopic));
+    EXPECT_EQ(decode_event(frames).ok(), size == SignedStatement::kBytes) << size;
+  }
+}
+
 TEST(Codec, PayloadFramesAreLentNotCopied) {
   const SharedBytes bytes = share("payload");
   const Frames frames = encode(Reply{1, BlobReply{test::sample_digest(1), 0, 7, bytes}});
