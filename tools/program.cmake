@@ -18,6 +18,7 @@ add_library(moddev_program STATIC
   moddev/history_view.cc
   moddev/interrupt.cc
   moddev/json.cc
+  moddev/keygen.cc
   moddev/name_match.cc
   moddev/places.cc
   moddev/printer.cc
@@ -30,6 +31,7 @@ add_library(moddev_program STATIC
   moddev/supervise.cc
   moddev/supervise_story.cc
   moddev/terminal.cc
+  moddev/trust.cc
   moddev/usage.cc
   moddev/wait.cc
   moddev/wait_goal.cc

@@ -23,11 +23,13 @@ void add_doctor(CLI::App& program, Invocation& chosen);
 void add_executor(CLI::App& program, Invocation& chosen);
 void add_fetch(CLI::App& program, Invocation& chosen);
 void add_history(CLI::App& program, Invocation& chosen);
+void add_keygen(CLI::App& program, Invocation& chosen);
 void add_refresh(CLI::App& program, Invocation& chosen);
 void add_rollback(CLI::App& program, Invocation& chosen);
 void add_stats(CLI::App& program, Invocation& chosen);
 void add_status(CLI::App& program, Invocation& chosen);
 void add_supervise(CLI::App& program, Invocation& chosen);
+void add_trust(CLI::App& program, Invocation& chosen);
 void add_wait(CLI::App& program, Invocation& chosen);
 void add_watch(CLI::App& program, Invocation& chosen);
 

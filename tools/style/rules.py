@@ -47,7 +47,7 @@ LIBRARIES = {
     "sqlite3.h": ("client/results/sqlite*.cc", "daemon/journal*.cc", "daemon/sqlite*.cc"),
     "toml++/*": ("client/src/discovery.cc", "tools/moddev/config.cc"),
     "urcu*": ("client/src/*",),
-    "zmq.h": ("client/src/zmq_link.cc", "daemon/zmq_*.cc", "daemon/zap*.cc"),
+    "zmq.h": ("protocol/transport_key.cc", "client/src/zmq_link.cc", "daemon/zmq_*.cc", "daemon/zap*.cc"),
     "zmq.hpp": ("client/src/zmq_link.cc", "daemon/zmq_*.cc", "daemon/zap*.cc"),
     "zmq_addon.hpp": (),
     "zstd.h": ("protocol/*.cc",),

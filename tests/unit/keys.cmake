@@ -1,0 +1,6 @@
+# Keys, whom they belong to, and what their owners may do.
+moddev_add_test(keys_unit_test
+  SOURCES
+    unit/keys/key_files_test.cc
+  LIBRARIES moddev_protocol
+  KIND unit SANITIZE asan)

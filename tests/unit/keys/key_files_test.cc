@@ -1,0 +1,264 @@
+// Key files and the list of trusted keys: formats that others can read and write, permissions that keep
+// others out, and nothing half-written.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "protocol/private_file.h"
+#include "protocol/signing_key.h"
+#include "protocol/transport_key.h"
+#include "protocol/trust.h"
+
+namespace moddev {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class KeyFiles : public ::testing::Test {
+ protected:
+  KeyFiles() {
+    std::string name = (std::filesystem::temp_directory_path() / "moddev-keys-XXXXXX").string();
+    EXPECT_NE(::mkdtemp(name.data()), nullptr);
+    directory_ = name;
+  }
+  ~KeyFiles() override { std::filesystem::remove_all(directory_); }
+  [[nodiscard]] std::string path(const std::string& name) const { return directory_ + "/" + name; }
+  std::string put(const std::string& name, const std::string& content, mode_t mode) const {
+    std::ofstream(path(name)) << content;
+    ::chmod(path(name).c_str(), mode);
+    return path(name);
+  }
+
+ private:
+  std::string directory_;
+};
+
+TransportKeys new_transport_keys() {
+  auto keys = TransportKeys::generate();
+  EXPECT_TRUE(keys);
+  return *keys;
+}
+
+TEST_F(KeyFiles, ATransportKeyComesBackFromItsFile) {
+  const TransportKeys keys = new_transport_keys();
+  const std::string file = path("transport.key_secret");
+  ASSERT_TRUE(
+      write_private_file(file, transport_secret_text(keys, "laptop"), Secrecy::kSecret, Existing::kKeep));
+  const auto read = read_transport_keys(file, ::geteuid());
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->public_key, keys.public_key);
+  EXPECT_EQ(read->secret_key, keys.secret_key);
+  const auto open = parse_transport_public_key(transport_public_text(keys, "laptop"), "x");
+  ASSERT_TRUE(open);
+  EXPECT_EQ(*open, keys.public_key);
+  EXPECT_THAT(transport_public_text(keys, "laptop"), ::testing::Not(HasSubstr(keys.secret_key)));
+}
+
+TEST_F(KeyFiles, AFileOfPyzmqOrCzmqIsRead) {
+  // The pair of the example in the libzmq manual, zmq_curve(7), as pyzmq's create_certificates() writes it.
+  const std::string text =
+      "#   ****  Generated on 2026-01-01 by pyzmq  ****\n\nmetadata\ncurve\n"
+      "    public-key = \"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\"\n"
+      "    secret-key = \"D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs\"\n";
+  const auto keys = parse_transport_keys(text, "server.key_secret");
+  ASSERT_TRUE(keys) << keys.error().message;
+  EXPECT_EQ(keys->public_key, "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID");
+}
+
+TEST_F(KeyFiles, ASecretThatOthersMayReadIsRefusedWithTheCure) {
+  const TransportKeys keys = new_transport_keys();
+  for (const mode_t mode : {0640U, 0604U, 0660U, 0644U}) {
+    const std::string file = put("transport.key_secret", transport_secret_text(keys, "a"), mode);
+    const auto read = read_transport_keys(file, ::geteuid());
+    ASSERT_FALSE(read);
+    EXPECT_EQ(read.error().code, ErrorCode::kPermission);
+    EXPECT_THAT(read.error().message, AllOf(HasSubstr(file), HasSubstr("chmod 600")));
+  }
+  put("transport.key_secret", transport_secret_text(keys, "a"), 0400);
+  EXPECT_TRUE(read_transport_keys(path("transport.key_secret"), ::geteuid()));
+}
+
+TEST_F(KeyFiles, AFileOfAnotherUserIsRefused) {
+  const std::string file = put("transport.key_secret", "x", 0600);
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
+  ASSERT_EQ(::chown(file.c_str(), 65534, 65534), 0);
+  const auto read = read_transport_keys(file, 0);
+  ASSERT_FALSE(read);
+  EXPECT_THAT(read.error().message, HasSubstr("belongs to user 65534"));
+}
+
+TEST_F(KeyFiles, AFifoOrADirectoryInItsPlaceDoesNotHoldUs) {
+  ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
+  EXPECT_EQ(read_transport_keys(path("fifo"), ::geteuid()).error().code, ErrorCode::kPermission);
+  EXPECT_FALSE(read_transport_keys(path(""), ::geteuid()));
+}
+
+TEST_F(KeyFiles, AnEndlessKeyFileIsRefused) {
+  const std::string file = put("k", std::string(limits::kKeyFileBytes + 1, 'x'), 0600);
+  EXPECT_EQ(read_transport_keys(file, ::geteuid()).error().code, ErrorCode::kLimit);
+}
+
+TEST_F(KeyFiles, HalvesOfTwoPairsAreRefused) {
+  const TransportKeys mixed{new_transport_keys().public_key, new_transport_keys().secret_key};
+  const auto parsed = parse_transport_keys(transport_secret_text(mixed, "a"), "file");
+  ASSERT_FALSE(parsed);
+  EXPECT_THAT(parsed.error().message, HasSubstr("is not the one of its secret-key"));
+}
+
+TEST_F(KeyFiles, APublicFileInThePlaceOfTheSecretOneSaysSo) {
+  const auto parsed = parse_transport_keys(transport_public_text(new_transport_keys(), "a"), "transport.key");
+  ASSERT_FALSE(parsed);
+  EXPECT_THAT(parsed.error().message, AllOf(HasSubstr("transport.key"), HasSubstr("key_secret")));
+}
+
+TEST_F(KeyFiles, WhatIsNoKeyIsNoKey) {
+  const std::string key = new_transport_keys().public_key;
+  EXPECT_TRUE(is_transport_key(key));
+  EXPECT_FALSE(is_transport_key(key.substr(1)));
+  EXPECT_FALSE(is_transport_key(key + "0"));
+  EXPECT_FALSE(is_transport_key(std::string(40, ' ')));
+  EXPECT_FALSE(is_transport_key(std::string(40, '#'))) << "more than 32 bits in five characters";
+  EXPECT_FALSE(is_transport_key(""));
+}
+
+TEST_F(KeyFiles, ASecretIsNeverReplacedUnasked) {
+  const std::string file = path("s");
+  ASSERT_TRUE(write_private_file(file, "one", Secrecy::kSecret, Existing::kKeep));
+  EXPECT_EQ(write_private_file(file, "two", Secrecy::kSecret, Existing::kKeep).error().code,
+            ErrorCode::kAlreadyExists);
+  EXPECT_EQ(*read_private_file(file, Secrecy::kSecret, ::geteuid()), "one");
+  ASSERT_TRUE(write_private_file(file, "two", Secrecy::kSecret, Existing::kReplace));
+  EXPECT_EQ(*read_private_file(file, Secrecy::kSecret, ::geteuid()), "two");
+  std::size_t files = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(path(""))) ++files;
+  EXPECT_EQ(files, 1U) << "nothing temporary is left";
+}
+
+TEST_F(KeyFiles, ASigningKeyComesBackFromPem) {
+  const SigningKey key = SigningKey::generate();
+  const auto read = parse_signing_key(signing_secret_text(key), "f");
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->seed(), key.seed());
+  EXPECT_EQ(read->public_key(), key.public_key());
+  const auto open = parse_signing_public_key(signing_public_text(key.public_key()), "f");
+  ASSERT_TRUE(open);
+  EXPECT_EQ(*open, key.public_key());
+}
+
+TEST_F(KeyFiles, ASigningKeyOfOpensslIsRead) {
+  // RFC 8410, section 10.3, and the public key of 10.1.
+  const auto keys = parse_signing_key(
+      "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n"
+      "-----END PRIVATE KEY-----\n",
+      "f");
+  ASSERT_TRUE(keys) << keys.error().message;
+  EXPECT_EQ(keys->public_key().to_string(),
+            "ed25519:19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1");
+}
+
+TEST_F(KeyFiles, OtherPemsAndTextsAreNoSigningKeys) {
+  for (const char* text :
+       {"", "nonsense", "-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----\n",
+        // X25519, made with openssl genpkey
+        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VuBCIEIHgwNeNDNyFCPlXEYT0ZdL0wZVyGyPjoGnTwmcSAdXZU\n"
+        "-----END PRIVATE KEY-----\n"}) {
+    EXPECT_EQ(parse_signing_key(text, "f").error().code, ErrorCode::kCorrupt) << text;
+    EXPECT_EQ(parse_signing_public_key(text, "f").error().code, ErrorCode::kCorrupt) << text;
+  }
+}
+
+TEST_F(KeyFiles, AnEncryptedSigningKeyIsRefusedWithoutAQuestion) {
+  const auto parsed = parse_signing_key(
+      "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAgS\n"
+      "-----END ENCRYPTED PRIVATE KEY-----\n",
+      "f");
+  EXPECT_FALSE(parsed);
+}
+
+TEST(TrustListTest, ComesBackFromItsText) {
+  const std::string one = new_transport_keys().public_key;
+  const std::string two = new_transport_keys().public_key;
+  const std::string signer = SigningKey::generate().public_key().to_string();
+  TrustList list;
+  ASSERT_TRUE(*list.add(*trusted_from("laptop", one)));
+  ASSERT_TRUE(*list.add(*trusted_from("tcp://10.0.0.1:7070", two)));
+  ASSERT_TRUE(*list.add(*trusted_from("alice", signer)));
+  EXPECT_FALSE(*list.add(*trusted_from("alice", signer))) << "not new";
+  const auto read = TrustList::parse(list.text(), "trusted");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->entries(), list.entries());
+  EXPECT_EQ(read->client_of(one), "laptop");
+  EXPECT_EQ(read->client_of(two), std::nullopt) << "a daemon's key lets nobody in";
+  EXPECT_THAT(read->daemon_keys("tcp://10.0.0.1:7070"), ElementsAre(two));
+  ASSERT_THAT(read->signers(), SizeIs(1));
+  EXPECT_EQ(read->signers()[0].name, "alice");
+}
+
+TEST(TrustListTest, ANameMayHaveTwoKeysWhileOneIsReplaced) {
+  const std::string old = new_transport_keys().public_key;
+  const std::string fresh = new_transport_keys().public_key;
+  TrustList list;
+  ASSERT_TRUE(list.add(*trusted_from("laptop", old)));
+  ASSERT_TRUE(list.add(*trusted_from("laptop", fresh)));
+  EXPECT_EQ(list.client_of(old), "laptop");
+  EXPECT_EQ(list.remove("laptop", old), 1U);
+  EXPECT_EQ(list.client_of(old), std::nullopt);
+  EXPECT_EQ(list.client_of(fresh), "laptop");
+  EXPECT_EQ(list.remove("laptop"), 1U);
+  EXPECT_EQ(list.remove("laptop"), 0U);
+}
+
+TEST(TrustListTest, OneKeyHasOneName) {
+  const std::string key = new_transport_keys().public_key;
+  TrustList list;
+  ASSERT_TRUE(list.add(*trusted_from("laptop", key)));
+  const auto again = list.add(*trusted_from("desktop", key));
+  ASSERT_FALSE(again);
+  EXPECT_THAT(again.error().message, HasSubstr("'laptop'"));
+}
+
+TEST(TrustListTest, WrongLinesAreNamed) {
+  const std::string key = new_transport_keys().public_key;
+  const auto fails = [](const std::string& text) {
+    const auto parsed = TrustList::parse(text, "trusted");
+    return parsed ? std::string("no error") : parsed.error().message;
+  };
+  EXPECT_THAT(fails("# fine\n\nclient laptop\n"), HasSubstr("trusted:3: "));
+  EXPECT_THAT(fails("friend laptop " + key + "\n"), HasSubstr("trusted:1: "));
+  EXPECT_THAT(fails("client laptop " + key + " more\n"), HasSubstr("trusted:1: "));
+  EXPECT_THAT(fails("client laptop tooshort\n"), HasSubstr("is no key"));
+  EXPECT_THAT(fails("daemon laptop " + key + "\n"), HasSubstr("trusted:1: "));
+  EXPECT_THAT(fails("client * " + key + "\n"), HasSubstr("no name for a key"));
+  EXPECT_THAT(fails("daemon tcp://*:5 " + key + "\n"), HasSubstr("names no one place"));
+  EXPECT_THAT(fails("signer alice " + key + "\n"), HasSubstr("of a client"));
+}
+
+TEST(TrustListTest, HasALimit) {
+  TrustList list;
+  std::string key(40, '0');
+  for (std::size_t i = 0; i < limits::kTrustedKeys; ++i) {
+    const std::string digits = std::to_string(10'000 + i);
+    key.replace(35, 5, digits);
+    ASSERT_TRUE(list.add(Trusted{TrustKind::kClient, "n" + digits, key}));
+  }
+  key.replace(35, 5, "99999");
+  EXPECT_EQ(list.add(Trusted{TrustKind::kClient, "last", key}).error().code, ErrorCode::kLimit);
+}
+
+TEST(ConfigurationDirectory, FollowsTheXdgRules) {
+  EXPECT_EQ(*configuration_directory("/c", "/h"), "/c/moddev");
+  EXPECT_EQ(*configuration_directory("", "/h"), "/h/.config/moddev");
+  EXPECT_EQ(*configuration_directory("relative", "/h"), "/h/.config/moddev");
+  EXPECT_FALSE(configuration_directory(nullptr, nullptr));
+}
+
+}  // namespace
+}  // namespace moddev
