@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "client/src/client_factory.h"
+#include "client/src/interfaces.h"
 #include "client/src/limits.h"
 #include "client/src/view.h"
 
@@ -118,6 +119,14 @@ struct NewestSymbol::Bound {
   std::shared_ptr<const ViewStore> views;
   std::string module;
   std::string symbol;
+  const InterfaceUse* interface = nullptr;  // when it is one
+
+  Bound() = default;
+  Bound(const Bound&) = delete;
+  Bound& operator=(const Bound&) = delete;
+  ~Bound() {
+    if (interface != nullptr) ExpectedInterfaces::of_process().release(module, interface->name());
+  }
 
   // `address` belongs to the view with this serial. Serials only rise, so one that is the same before and
   // after `address` was read vouches for it.
@@ -151,12 +160,23 @@ NewestSymbol::NewestSymbol(const Client& client, std::string module, std::string
   bound_ = std::move(bound);
 }
 
+NewestSymbol::NewestSymbol(const Client& client, std::string module, const InterfaceUse& use) {
+  auto bound = std::make_shared<Bound>();
+  bound->views = client.state_->runtime->views();
+  bound->module = std::move(module);
+  ExpectedInterfaces::of_process().require(bound->module, use.name());
+  bound->interface = &use;
+  bound_ = std::move(bound);
+}
+
 NewestSymbol::Held NewestSymbol::hold() const {
   Held held{bound_->views->pin(), nullptr};
   const std::uint64_t serial = held.pin.view_ == nullptr ? 0 : held.pin.view_->serial();
   if (serial != 0) held.address = bound_->remembered(serial);
   if (held.address != nullptr) return held;
-  const Result<void*> address = held.pin.symbol(bound_->module, bound_->symbol);
+  const Result<void*> address = bound_->interface != nullptr
+                                    ? held.pin.provided(bound_->module, *bound_->interface)
+                                    : held.pin.symbol(bound_->module, bound_->symbol);
   if (!address) throw ModuleMissing(address.error().message);
   held.address = *address;
   bound_->remember(serial, held.address);

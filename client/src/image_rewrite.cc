@@ -23,6 +23,9 @@ constexpr std::uint16_t kThisMachine = EM_NONE;
 /// loaded.
 constexpr std::uint64_t kSegmentAlignment = kThisMachine == EM_AARCH64 ? 0x10000 : 0x1000;
 
+/// What <moddev/interface.h> exports begins with this.
+constexpr std::string_view kInterfacePrefix = "moddev_interface_1_";
+
 template <typename T>
 std::span<const std::byte> raw(const T& value) {
   return std::as_bytes(std::span(&value, 1));
@@ -214,17 +217,30 @@ Status NativeImage::read_symbols() {
     std::memcpy(&symbol, file_.bytes().data() + dynamic_.symbols + i * sizeof symbol, sizeof symbol);
     const bool undefined = symbol.st_shndx == SHN_UNDEF;
     const bool unique = !undefined && ELF64_ST_BIND(symbol.st_info) == STB_GNU_UNIQUE;
-    if (!undefined && !unique) continue;
+    const bool object = !undefined && ELF64_ST_TYPE(symbol.st_info) == STT_OBJECT;
+    if (!undefined && !unique && !object) continue;
     const auto name = file_.string(dynamic_.strings, dynamic_.strings_size, symbol.st_name);
     if (!name) return corrupt("the name of dynamic symbol " + std::to_string(i) + " is outside its table");
+    if (object && name->starts_with(kInterfacePrefix)) MODDEV_TRY(read_interface(symbol, *name));
     if (unique) {
       unique_symbols_.emplace_back(*name);
       unique_indexes_.push_back(i);
-    } else {
+    } else if (undefined) {
       starts_threads_ |= is_thread_start(*name);
       thread_local_destructors_ |= is_thread_exit_registration(*name);
     }
   }
+  return {};
+}
+
+Status NativeImage::read_interface(const Elf64_Sym& symbol, std::string_view name) {
+  const auto at = file_.offset_of(symbol.st_value, symbol.st_size);
+  if (!at) return corrupt("what " + std::string(name) + " names is not in the file");
+  if (interface_records_.size() == kMostInterfaces) {
+    return Error{ErrorCode::kLimit,
+                 "the module has more than " + std::to_string(kMostInterfaces) + " interfaces", 0};
+  }
+  interface_records_.push_back(file_.bytes().subspan(*at, symbol.st_size));
   return {};
 }
 

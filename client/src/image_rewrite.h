@@ -32,6 +32,9 @@ namespace moddev {
 /// ASCII.
 inline constexpr std::int64_t kSonameTakenAway = 0x6d6f6464;
 
+/// Interfaces (<moddev/interface.h>) that one module may offer. One with more is refused.
+inline constexpr std::size_t kMostInterfaces = 256;
+
 /// What an image has in place of its artifact's bytes: makes the artifact out of the image again.
 struct Restoration {
   struct Original {
@@ -87,6 +90,10 @@ class NativeImage {
   [[nodiscard]] bool has_thread_local_destructors() const { return thread_local_destructors_; }
   /// Refers to pthread_create and the like.
   [[nodiscard]] bool starts_threads() const { return starts_threads_; }
+  /// The bytes of the exported objects that describe interfaces (<moddev/interface.h>).
+  [[nodiscard]] const std::vector<std::span<const std::byte>>& interface_records() const {
+    return interface_records_;
+  }
   /// DF_1_NODELETE.
   [[nodiscard]] bool nodelete() const { return nodelete_; }
   /// Bytes of address space that the loaded segments take.
@@ -107,6 +114,7 @@ class NativeImage {
   explicit NativeImage(elf::File file) : file_(std::move(file)) {}
   Status read_dynamic();
   Status read_symbols();
+  Status read_interface(const Elf64_Sym& symbol, std::string_view name);
   [[nodiscard]] std::uint64_t symbol_count() const;
   Status add_names(PatchedImage& image, const std::map<std::string, std::string, std::less<>>& paths) const;
   [[nodiscard]] std::uint64_t first_free_address() const;
@@ -118,6 +126,7 @@ class NativeImage {
   std::vector<std::string> needed_;
   std::vector<std::string> unique_symbols_;
   std::vector<std::uint64_t> unique_indexes_;
+  std::vector<std::span<const std::byte>> interface_records_;
   bool thread_local_destructors_ = false;
   bool starts_threads_ = false;
   bool nodelete_ = false;

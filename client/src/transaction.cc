@@ -9,6 +9,7 @@
 
 #include "client/src/epochs.h"
 #include "client/src/image_rewrite.h"
+#include "client/src/interfaces.h"
 #include "client/src/limits.h"
 #include "client/src/native_loader.h"
 
@@ -153,6 +154,10 @@ void Transaction::read(Item& item) {
   if (!images_) return fail(item, images_.error());
   auto image = NativeImage::read(*item.bytes);
   if (!image) return fail(item, image.error());
+  const auto& offered = image->interface_records();
+  if (Status fits = ExpectedInterfaces::of_process().check(entry.name, offered); !fits) {
+    return fail(item, fits.error());
+  }
   item.image = *std::move(image);
   item.unique_symbols = item.image->unique_symbols();
   std::sort(item.unique_symbols.begin(), item.unique_symbols.end());

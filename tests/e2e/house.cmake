@@ -6,6 +6,8 @@ set_tests_properties(house_install PROPERTIES LABELS e2e TIMEOUT 60 FIXTURES_SET
 
 add_test(NAME house_user_project_test
   COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/house/user_project_test.py ${house_prefix})
+add_test(NAME house_typed_test
+  COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/house/typed_test.py ${house_prefix})
 add_test(NAME house_demo_test COMMAND ${PROJECT_SOURCE_DIR}/tools/demo/run ${house_prefix})
-set_tests_properties(house_user_project_test house_demo_test PROPERTIES
+set_tests_properties(house_user_project_test house_typed_test house_demo_test PROPERTIES
   LABELS e2e TIMEOUT 300 FIXTURES_REQUIRED house_prefix)

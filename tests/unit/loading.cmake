@@ -25,12 +25,13 @@ moddev_add_test(loading_image_test
 moddev_add_test(loading_loader_test
   SOURCES
     unit/loading/hooks_test.cc
+    unit/loading/interfaces_test.cc
     unit/loading/loader_test.cc
     unit/loading/traps_test.cc
   LIBRARIES moddev_support_loading
   KIND unit SANITIZE asan)
 target_compile_definitions(loading_loader_test PRIVATE
-  MODDEV_CLIENT_INCLUDE="${PROJECT_SOURCE_DIR}/client/include")
+  MODDEV_TEST_CXX_COMPILER="${CMAKE_CXX_COMPILER}" MODDEV_CLIENT_INCLUDE="${PROJECT_SOURCE_DIR}/client/include")
 
 moddev_add_test(loading_stress_test
   SOURCES

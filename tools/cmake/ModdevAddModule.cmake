@@ -20,6 +20,10 @@ function(moddev_add_module name)
     C_VISIBILITY_PRESET hidden
     CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON)
+  # For <moddev/interface.h>, whose descriptions of layouts the compiler makes. Who has chosen a standard keeps it.
+  if(CMAKE_CXX_COMPILER_LOADED AND NOT DEFINED CMAKE_CXX_STANDARD)
+    target_compile_features(${name} PRIVATE cxx_std_20)
+  endif()
   # For <moddev/module.h>. A module links nothing of moddev's.
   target_include_directories(${name} PRIVATE $<TARGET_PROPERTY:moddev::client,INTERFACE_INCLUDE_DIRECTORIES>)
   target_compile_options(${name} PRIVATE

@@ -82,6 +82,8 @@ class ModuleMissing : public std::runtime_error {
 
 template <typename Signature>
 class Function;
+template <layout::Interface T>
+class NewestInterface;
 
 /// Ends when it is destroyed: the callback does not run any more then, unless this happens inside of it.
 class [[nodiscard]] Subscription {
@@ -128,6 +130,12 @@ class Client {
   template <typename Signature>
   [[nodiscard]] Function<Signature> function(std::string module, std::string symbol) const;
 
+  /// The newest version's object of an interface (<moddev/interface.h>); each use holds the epoch for the
+  /// length of the expression: `scoring->score(order)`. While it lives, a version of `module` that does not
+  /// offer the interface, with this layout, is refused, and the last good one goes on.
+  template <layout::Interface T>
+  [[nodiscard]] NewestInterface<T> interface(std::string module) const;
+
   /// Waits until `module` is live. Errors: kTimeout, whose message says what is known (no daemon, no such
   /// module, why it could not be loaded).
   Status wait_for(std::string_view module, std::chrono::milliseconds timeout) const;
@@ -155,8 +163,8 @@ class Client {
   std::shared_ptr<State> state_;
 };
 
-/// The newest version of one symbol: what a Function is made of. It does not depend on where its Client is;
-/// after the Client was destroyed it stays with the last epoch.
+/// The newest version of one symbol or interface: what a Function or NewestInterface is made of. It does not
+/// depend on where its Client is; after the Client was destroyed it stays with the last epoch.
 class NewestSymbol {
  public:
   struct Held {
@@ -164,6 +172,8 @@ class NewestSymbol {
     void* address;  // good while `pin` lives
   };
   NewestSymbol(const Client& client, std::string module, std::string symbol);
+  /// `use` must live as long.
+  NewestSymbol(const Client& client, std::string module, const InterfaceUse& use);
   /// Throws ModuleMissing. From any thread.
   [[nodiscard]] Held hold() const;
 
@@ -192,6 +202,35 @@ class Function<Return(Arguments...)> {
 template <typename Signature>
 Function<Signature> Client::function(std::string module, std::string symbol) const {
   return Function<Signature>(NewestSymbol(*this, std::move(module), std::move(symbol)));
+}
+
+/// Cheap to copy; from any thread. A use costs as much as the call of a Function.
+template <layout::Interface T>
+class NewestInterface {
+ public:
+  explicit NewestInterface(NewestSymbol object) : object_(std::move(object)) {}
+
+  /// The object with its epoch, held while this lives.
+  class Held {
+   public:
+    explicit Held(NewestSymbol::Held object) : object_(std::move(object)) {}
+    InterfacePointer<T> operator->() const { return static_cast<InterfacePointer<T>>(object_.address); }
+    decltype(auto) operator*() const { return *operator->(); }
+
+   private:
+    NewestSymbol::Held object_;
+  };
+  /// Throws ModuleMissing, whose message says why.
+  [[nodiscard]] Held hold() const { return Held(object_.hold()); }
+  Held operator->() const { return hold(); }
+
+ private:
+  NewestSymbol object_;
+};
+
+template <layout::Interface T>
+NewestInterface<T> Client::interface(std::string module) const {
+  return NewestInterface<T>(NewestSymbol(*this, std::move(module), UsedInterface<T>::use));
 }
 
 }  // namespace moddev

@@ -6,14 +6,17 @@
 // dynamic loader's lock, so calls go on while a new version is being loaded.
 #pragma once
 
+#include <moddev/interface.h>
 #include <moddev/protocol/result.h>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -31,6 +34,31 @@ struct ModuleInfo {
   std::uint64_t size = 0;
   std::vector<std::string> depends_on;
 };
+
+/// That this program expects an interface: from the start of the program (or plug-in) that mentions
+/// `interface<T>()` on, versions of modules that offer another layout of it are refused.
+class InterfaceUse {
+ public:
+  /// `record` is what MODDEV_INTERFACE made.
+  InterfaceUse(const void* record, std::size_t bytes);
+  ~InterfaceUse();
+  InterfaceUse(const InterfaceUse&) = delete;
+  InterfaceUse& operator=(const InterfaceUse&) = delete;
+  [[nodiscard]] const std::string& name() const;
+
+ private:
+  friend class Pin;
+  struct Known;
+  std::unique_ptr<const Known> known_;
+};
+template <layout::Interface T>
+struct UsedInterface {
+  static inline const InterfaceUse use{&moddev_interface_record(layout::Tag<T>{}),
+                                       sizeof(moddev_interface_record(layout::Tag<T>{}))};
+};
+/// A struct of functions is only read; an abstract class has functions of its own that change it.
+template <layout::Interface T>
+using InterfacePointer = std::conditional_t<std::is_polymorphic_v<T>, T*, const T*>;
 
 /// One epoch, held. Movable, also to another thread; not shared between threads at the same time. Everything
 /// that a pin returns (functions, pointers, bytes) may be used only while the pin lives.
@@ -74,6 +102,16 @@ class Pin {
     return reinterpret_cast<Signature*>(*address);
   }
 
+  /// pin.interface<shop::Scoring>("scorer"): what the module's MODDEV_PROVIDE offers. Never null. Errors:
+  /// kNotFound (no such module, or it does not offer the interface); kRefused (not native, or another layout,
+  /// and in which way).
+  template <layout::Interface T>
+  [[nodiscard]] Result<InterfacePointer<T>> interface(std::string_view module) const {
+    const Result<void*> object = provided(module, UsedInterface<T>::use);
+    if (!object) return object.error();
+    return static_cast<InterfacePointer<T>>(*object);
+  }
+
   /// The bytes of a module of any kind. Errors: kNotFound.
   [[nodiscard]] Result<std::span<const std::byte>> bytes(std::string_view module) const;
 
@@ -83,6 +121,7 @@ class Pin {
  private:
   friend class ViewStore;
   friend class NewestSymbol;  // client.h
+  [[nodiscard]] Result<void*> provided(std::string_view module, const InterfaceUse& use) const;
   Pin(const View* view, std::atomic<std::uintptr_t>* slot) : view_(view), slot_(slot) {}
   const View* view_ = nullptr;
   std::atomic<std::uintptr_t>* slot_ = nullptr;  // where the hold is written down: client/src/view_store.h

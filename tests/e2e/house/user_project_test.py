@@ -25,20 +25,27 @@ MODDEV_EXPORT long count(long x) { return helper(x); }
 """
 
 
-class UserProject(unittest.TestCase):
+class Project(unittest.TestCase):
+    """A copy of the directory PROJECT, configured against PREFIX and built."""
+    PROJECT = pathlib.Path()
+
+    @classmethod
+    def prepare(cls):
+        """What is to be added to the copy."""
+
     @classmethod
     def setUpClass(cls):
+        if cls is Project:
+            raise unittest.SkipTest("it is what others are made of")
         cls.place = pathlib.Path(tempfile.mkdtemp(prefix="moddev-user-"))
         cls.addClassCleanup(shutil.rmtree, cls.place)
-        shutil.copytree(HERE / "user_project", cls.place / "project")
+        shutil.copytree(cls.PROJECT, cls.place / "project")
         (cls.place / "run").mkdir(mode=0o700)
         cls.environment = {name: value for name, value in os.environ.items()
                            if name not in ("MODDEV_ENDPOINT", "CMAKE_PREFIX_PATH", "CXXFLAGS", "LDFLAGS")}
         cls.environment.update(XDG_RUNTIME_DIR=str(cls.place / "run"), XDG_STATE_HOME=str(cls.place / "state"),
                                XDG_CACHE_HOME=str(cls.place / "cache"), HOME=str(cls.place))
-        with open(cls.place / "project" / "CMakeLists.txt", "a", encoding="utf-8") as file:
-            file.write("moddev_add_module(traps traps.cc)\n")
-        (cls.place / "project" / "traps.cc").write_text(TRAPS)
+        cls.prepare()
         cls.run_in_project("cmake", "-S", ".", "-B", "build", f"-DCMAKE_PREFIX_PATH={PREFIX}")
         cls.run_in_project("cmake", "--build", "build")
 
@@ -50,8 +57,8 @@ class UserProject(unittest.TestCase):
             raise AssertionError(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout}")
         return result.stdout
 
-    def edit(self, before, after):
-        source = self.place / "project" / "scorer.cc"
+    def edit(self, name, before, after):
+        source = self.place / "project" / name
         text = source.read_text()
         self.assertIn(before, text)
         source.write_text(text.replace(before, after))
@@ -74,6 +81,16 @@ class UserProject(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, f"no '{pattern}' in:\n{log.read_text()}")
             time.sleep(0.01)
 
+
+class UserProject(Project):
+    PROJECT = HERE / "user_project"
+
+    @classmethod
+    def prepare(cls):
+        with open(cls.place / "project" / "CMakeLists.txt", "a", encoding="utf-8") as file:
+            file.write("moddev_add_module(traps traps.cc)\n")
+        (cls.place / "project" / "traps.cc").write_text(TRAPS)
+
     def test_the_program_is_at_most_thirty_lines(self):
         self.assertLessEqual(len((HERE / "user_project" / "worker.cc").read_text().splitlines()), 30)
 
@@ -83,17 +100,17 @@ class UserProject(unittest.TestCase):
         worker, worker_log = self.start("worker", "build/worker")
         self.wait_for(worker, worker_log, r"^score\(20\) = 40$")
 
-        self.edit("2 * x", "3 * x + 1")
+        self.edit("scorer.cc", "2 * x", "3 * x + 1")
         self.run_in_project("cmake", "--build", "build")
         self.wait_for(worker, worker_log, r"^score\(20\) = 61$")
 
-        self.edit("3 * x + 1", "missing(x)")
-        self.edit("MODDEV_EXPORT", 'extern "C" long missing(long x);\nMODDEV_EXPORT')
+        self.edit("scorer.cc", "3 * x + 1", "missing(x)")
+        self.edit("scorer.cc", "MODDEV_EXPORT", 'extern "C" long missing(long x);\nMODDEV_EXPORT')
         output = self.run_in_project("cmake", "--build", "build", succeeds=False)
         self.assertRegex(output, "undefined (reference|symbol).*missing")
         self.assertTrue((self.place / "project/build/libscorer.so").exists(), "a failed link removed the module")
 
-        self.edit("missing(x);\n}", "5 * x;\n}")
+        self.edit("scorer.cc", "missing(x);\n}", "5 * x;\n}")
         self.run_in_project("cmake", "--build", "build")
         self.wait_for(worker, worker_log, r"^score\(20\) = 100$")
         self.assertEqual(["score(20) = 40", "score(20) = 61", "score(20) = 100"], worker_log.read_text().splitlines())
