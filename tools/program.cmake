@@ -2,7 +2,6 @@
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(spdlog REQUIRED)
-pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
 
 add_library(moddev_program STATIC
   moddev/asking.cc
@@ -27,7 +26,6 @@ add_library(moddev_program STATIC
   moddev/status.cc
   moddev/status_view.cc
   moddev/story.cc
-  moddev/suggest.cc
   moddev/supervise.cc
   moddev/supervise_story.cc
   moddev/terminal.cc
@@ -43,7 +41,6 @@ target_link_libraries(moddev_program
   PRIVATE
     CLI11::CLI11
     nlohmann_json::nlohmann_json
-    PkgConfig::tomlplusplus
     spdlog::spdlog
     moddev_build_flags)
 

@@ -3,15 +3,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <toml++/toml.h>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <system_error>
 
 #include "client/src/limits.h"
+#include "protocol/configuration.h"
 #include "protocol/endpoint.h"
 
 namespace moddev::client {
@@ -31,39 +29,6 @@ Result<Found> checked(std::string endpoint, std::string source) {
     return parsed.error().with_context("The endpoint from " + source);
   }
   return Found{std::move(endpoint), std::move(source)};
-}
-
-/// What the file says about the endpoint; an empty text when it says nothing.
-Result<std::string> endpoint_of_file(const std::filesystem::path& file) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(file, error);
-  if (error) return errno_error("Cannot read " + file.string(), error.value());
-  if (size > limits::kConfigurationBytes) {
-    return Error{ErrorCode::kLimit, file.string() + " is larger than " +
-                                        std::to_string(limits::kConfigurationBytes) +
-                                        " bytes (kConfigurationBytes)."};
-  }
-  std::ifstream stream(file, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-  if (!stream) return Error{ErrorCode::kIo, "Cannot read " + file.string() + "."};
-  const auto at = [&](const toml::source_region& where) {
-    return file.string() + ":" + std::to_string(where.begin.line);
-  };
-  try {
-    const toml::table table = toml::parse(text, file.string());
-    const toml::node* node = table.get("endpoint");
-    if (node == nullptr) return std::string();
-    const auto value = node->value_exact<std::string>();
-    if (!value) {
-      return Error{
-          ErrorCode::kInvalidArgument,
-          at(node->source()) + ": `endpoint` must be a text like \"ipc:///path\" or \"tcp://host:port\"."};
-    }
-    return *value;
-  } catch (const toml::parse_error& problem) {
-    return Error{ErrorCode::kInvalidArgument,
-                 at(problem.source()) + ": not a TOML file: " + std::string(problem.description()) + "."};
-  }
 }
 
 /// The nearest moddev.toml from `directory` upwards. One that another user could have written is passed over:
@@ -101,9 +66,10 @@ Result<Found> discover_endpoint(const std::string& explicit_endpoint, const Surr
   if (!here.moddev_endpoint.empty()) return checked(here.moddev_endpoint, "MODDEV_ENDPOINT");
   if (absolute(here.working_directory)) {
     if (const auto file = nearest_configuration(here.working_directory, here.uid)) {
-      auto endpoint = endpoint_of_file(*file);
-      if (!endpoint) return endpoint.error();
-      if (!endpoint->empty()) return checked(std::move(*endpoint), file->string());
+      auto said = read_configuration(file->string());
+      if (!said) return said.error();
+      if (said->endpoint && !said->endpoint->empty())
+        return checked(std::move(*said->endpoint), file->string());
     }
   }
   const char* runtime = here.xdg_runtime_dir.empty() ? nullptr : here.xdg_runtime_dir.c_str();

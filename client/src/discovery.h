@@ -30,7 +30,7 @@ struct Found {
   std::string source;
 };
 
-/// Errors: kInvalidArgument, naming the place that says something malformed.
+/// Errors: kInvalidArgument, naming the place that says something malformed; those of read_configuration().
 [[nodiscard]] Result<Found> discover_endpoint(const std::string& explicit_endpoint, const Surroundings& here);
 
 /// XDG_CACHE_HOME/moddev, else HOME/.cache/moddev. Errors: kInvalidArgument when neither is an absolute path.

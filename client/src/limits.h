@@ -108,7 +108,5 @@ inline constexpr auto kLongestWait = std::chrono::hours(24 * 365);
 inline constexpr std::size_t kNamesShown = 8;
 /// Directories looked through upwards for moddev.toml.
 inline constexpr std::size_t kConfigurationDepth = 64;
-/// A larger moddev.toml is refused.
-inline constexpr std::size_t kConfigurationBytes = 1024UL * 1024;
 
 }  // namespace moddev::client::limits

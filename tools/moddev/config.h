@@ -1,55 +1,13 @@
-// moddev.toml: what `moddev watch` and `moddev supervise` can be told. Every key has a flag of the same name,
-// and the flag wins. An unknown key or a wrong type is an error that names the file, the line and what would
-// be right.
+// What `moddev watch` and `moddev supervise` are told, by moddev.toml and by flags: every key has a flag of the
+// same name, and the flag wins. The file itself is read by protocol/configuration.
 #pragma once
 
-#include <chrono>
-#include <cstdint>
-#include <map>
-#include <optional>
-#include <string>
 #include <string_view>
-#include <vector>
 
+#include "protocol/configuration.h"
 #include "protocol/result.h"
 
 namespace moddev::tools {
-
-/// The table [supervise]: what `moddev supervise` can be told.
-struct SuperviseConfiguration {
-  std::optional<std::uint64_t> workers;
-  std::optional<std::vector<std::string>> listen;
-  std::optional<std::string> ready_tcp;
-  std::optional<std::string> ready_command;
-  std::optional<std::chrono::milliseconds> ready_timeout;
-  std::optional<std::chrono::milliseconds> drain_timeout;
-  std::optional<std::vector<std::string>> cycle;
-  std::optional<std::vector<std::string>> reload;
-};
-
-/// What was said, by a file or by flags. Absent means: not said.
-struct Configuration {
-  std::optional<std::string> endpoint;
-  std::optional<std::vector<std::string>> bind;
-  std::optional<std::chrono::milliseconds> debounce;
-  std::optional<std::vector<std::string>> ignore;
-  std::optional<bool> follow_outside;
-  std::optional<std::string> backend;
-  std::optional<std::string> sync;
-  std::optional<std::vector<std::string>> canary;
-  std::optional<std::chrono::milliseconds> canary_time;
-  std::map<std::string, std::vector<std::string>> dependencies;
-  SuperviseConfiguration supervise;
-};
-
-/// The keys, for suggestions and for the documentation's test.
-[[nodiscard]] const std::vector<std::string>& configuration_keys();
-/// Those of the table [supervise].
-[[nodiscard]] const std::vector<std::string>& supervise_keys();
-
-/// `file` is for messages. Errors: kInvalidArgument.
-[[nodiscard]] Result<Configuration> parse_configuration(std::string_view text, const std::string& file);
-[[nodiscard]] Result<Configuration> read_configuration(const std::string& file);
 
 /// `flags` where it says something, else `file`. Dependencies are those of both.
 [[nodiscard]] Configuration merge(const Configuration& file, const Configuration& flags);

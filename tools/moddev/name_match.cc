@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "tools/moddev/suggest.h"
+#include "protocol/suggest.h"
 
 namespace moddev::tools {
 namespace {

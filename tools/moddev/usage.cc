@@ -3,7 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <vector>
 
-#include "tools/moddev/suggest.h"
+#include "protocol/suggest.h"
 
 namespace moddev::tools {
 namespace {

@@ -45,7 +45,7 @@ LIBRARIES = {
     "sodium.h": ("protocol/*.cc",),
     "spdlog/*": ("daemon/*", "tools/*"),
     "sqlite3.h": ("client/results/sqlite*.cc", "daemon/journal*.cc", "daemon/sqlite*.cc"),
-    "toml++/*": ("client/src/discovery.cc", "tools/moddev/config.cc"),
+    "toml++/*": ("protocol/configuration.cc",),
     "urcu*": ("client/src/*",),
     "zmq.h": ("protocol/transport_key.cc", "client/src/zmq_link.cc", "daemon/zmq_*.cc", "daemon/zap*.cc"),
     "zmq.hpp": ("client/src/zmq_link.cc", "daemon/zmq_*.cc", "daemon/zap*.cc"),

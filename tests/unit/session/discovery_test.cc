@@ -10,6 +10,7 @@
 
 #include "client/src/limits.h"
 #include "client/src/zmq_link.h"
+#include "protocol/configuration.h"
 #include "protocol/endpoint.h"
 
 namespace moddev::client {
@@ -47,7 +48,7 @@ TEST_F(Discovery, WithoutAnythingItIsTheUsersDefaultSocket) {
 TEST_F(Discovery, TheNearestConfigurationFileUpwardsDecides) {
   write("moddev.toml", "endpoint = \"tcp://127.0.0.1:1\"\n");
   EXPECT_EQ(discover_endpoint("", here)->endpoint, "tcp://127.0.0.1:1");
-  write("project/moddev.toml", "# ours\nendpoint = \"tcp://127.0.0.1:2\"\n[watch]\ndebounce = 5\n");
+  write("project/moddev.toml", "# ours\nendpoint = \"tcp://127.0.0.1:2\"\n[dependencies]\nscorer = [\"base\"]\n");
   const auto found = discover_endpoint("", here);
   ASSERT_TRUE(found) << found.error().message;
   EXPECT_EQ(found->endpoint, "tcp://127.0.0.1:2");
@@ -73,14 +74,27 @@ TEST_F(Discovery, WhatIsMalformedIsToldWithItsPlace) {
   EXPECT_EQ(found.error().code, ErrorCode::kInvalidArgument);
   EXPECT_NE(found.error().message.find("MODDEV_ENDPOINT"), std::string::npos);
   here.moddev_endpoint.clear();
-  write("project/moddev.toml", "a = 1\nendpoint = 5\n");
+  write("project/moddev.toml", "debounce = 1\nendpoint = 5\n");
   found = discover_endpoint("", here);
   ASSERT_FALSE(found);
   EXPECT_NE(found.error().message.find("moddev.toml:2"), std::string::npos) << found.error().message;
-  write("project/moddev.toml", "a = 1\n\nendpoint = \n");
+  write("project/moddev.toml", "debounce = 1\n\nendpoint = \n");
   found = discover_endpoint("", here);
   ASSERT_FALSE(found);
   EXPECT_NE(found.error().message.find("moddev.toml:3"), std::string::npos) << found.error().message;
+}
+
+TEST_F(Discovery, AKeyThatNobodyKnowsIsAnErrorAndOneThatOnlyTheDaemonKnowsIsNone) {
+  write("project/moddev.toml", "[supervise]\nworkers = 2\n");
+  EXPECT_EQ(discover_endpoint("", here)->source, "the default");
+  write("project/moddev.toml", "# ours\nendpont = \"ipc:///tmp/foo\"\n");
+  const auto found = discover_endpoint("", here);
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(found.error().message.find("moddev.toml:2: "), std::string::npos) << found.error().message;
+  EXPECT_NE(found.error().message.find("did you mean 'endpoint'?"), std::string::npos);
+  write("project/moddev.toml", "debounce = \"5\"\n");
+  EXPECT_FALSE(discover_endpoint("", here));
 }
 
 TEST_F(Discovery, AHugeFileIsNotRead) {

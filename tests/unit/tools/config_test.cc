@@ -102,7 +102,13 @@ TEST(Configuration, WhatIsNoTomlIsAnErrorWithItsLine) {
 }
 
 TEST(Configuration, AMissingFileIsAnError) {
-  EXPECT_EQ(read_configuration("/nowhere/moddev.toml").error().code, ErrorCode::kIo);
+  const Error missing = read_configuration("/nowhere/moddev.toml").error();
+  EXPECT_EQ(missing.code, ErrorCode::kNotFound);
+  EXPECT_THAT(missing.message, AllOf(HasSubstr("/nowhere/moddev.toml"), HasSubstr("No such file")));
+}
+
+TEST(Configuration, ADirectoryIsNoFile) {
+  EXPECT_THAT(read_configuration("/tmp").error().message, HasSubstr("Cannot read /tmp: Is a directory"));
 }
 
 TEST(Merge, FlagsWin) {

@@ -1,10 +1,10 @@
-#include "tools/moddev/suggest.h"
+#include "protocol/suggest.h"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
-namespace moddev::tools {
+namespace moddev {
 namespace {
 
 const std::vector<std::string> kFlags = {"--bind", "--debounce", "--follow-outside", "--json", "--poll"};
@@ -37,4 +37,4 @@ TEST(DidYouMean, IsTheEndOfASentenceOrNothing) {
 }
 
 }  // namespace
-}  // namespace moddev::tools
+}  // namespace moddev

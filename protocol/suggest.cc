@@ -1,9 +1,9 @@
-#include "tools/moddev/suggest.h"
+#include "protocol/suggest.h"
 
 #include <algorithm>
 #include <vector>
 
-namespace moddev::tools {
+namespace moddev {
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   const std::size_t width = b.size() + 1;
@@ -45,4 +45,4 @@ std::string did_you_mean(std::string_view word, std::span<const std::string> kno
   return near ? ", did you mean '" + *near + "'?" : "";
 }
 
-}  // namespace moddev::tools
+}  // namespace moddev

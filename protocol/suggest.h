@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace moddev::tools {
+namespace moddev {
 
 /// How many letters must be added, dropped, changed or swapped with their neighbour to turn one word into the
 /// other (the restricted Damerau-Levenshtein distance).
@@ -19,4 +19,4 @@ namespace moddev::tools {
 /// ", did you mean 'NEAREST'?" or nothing.
 [[nodiscard]] std::string did_you_mean(std::string_view word, std::span<const std::string> known);
 
-}  // namespace moddev::tools
+}  // namespace moddev

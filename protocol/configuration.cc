@@ -1,0 +1,232 @@
+#include "protocol/configuration.h"
+
+#include <fcntl.h>
+#include <toml++/toml.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "protocol/descriptor.h"
+#include "protocol/names.h"
+#include "protocol/suggest.h"
+
+namespace moddev {
+namespace {
+
+constexpr std::int64_t kLongestDebounceMs = 60'000;
+constexpr double kLongestTimeoutSeconds = 86'400;
+
+/// Reads the values of one file; the first thing that is wrong ends it.
+class Parser {
+ public:
+  explicit Parser(const std::string& file) : file_(file) {}
+
+  Result<Configuration> read(const toml::table& table) {
+    for (const auto& [key, node] : table) MODDEV_TRY(take(key, node));
+    return std::move(configuration_);
+  }
+
+  [[nodiscard]] Error wrong(const toml::source_region& where, const std::string& what) const {
+    return {ErrorCode::kInvalidArgument, file_ + ":" + std::to_string(where.begin.line) + ": " + what, 0};
+  }
+
+ private:
+  Status take(const toml::key& key, const toml::node& node) {
+    std::string name(key.str());
+    std::replace(name.begin(), name.end(), '-', '_');
+    if (name == "endpoint") return text(name, node, configuration_.endpoint);
+    if (name == "bind") return texts(name, node, configuration_.bind);
+    if (name == "debounce") return debounce(node);
+    if (name == "ignore") return texts(name, node, configuration_.ignore);
+    if (name == "follow_outside") return truth(name, node, configuration_.follow_outside);
+    if (name == "backend") return text(name, node, configuration_.backend);
+    if (name == "dependencies") return dependencies(node);
+    if (name == "sync") return text(name, node, configuration_.sync);
+    if (name == "canary") return canary(name, node);
+    if (name == "canary_time") return seconds(name, node, configuration_.canary_time);
+    if (name == "supervise") return supervise(node);
+    return unknown(key, name, configuration_keys());
+  }
+
+  Status unknown(const toml::key& key, const std::string& name,
+                 const std::vector<std::string>& known_keys) const {
+    std::string all;
+    for (const std::string& known : known_keys) all += (all.empty() ? "" : ", ") + known;
+    const std::string near = did_you_mean(name, known_keys);
+    return wrong(key.source(), "unknown key '" + std::string(key.str()) + "'" + (near.empty() ? "." : near) +
+                                   " Known keys: " + all + ".");
+  }
+
+  /// A number of executors, or names.
+  Status canary(const std::string& name, const toml::node& node) {
+    if (const auto count = node.value_exact<std::int64_t>(); count && *count > 0) {
+      configuration_.canary = {std::to_string(*count)};
+      return {};
+    }
+    return texts(name, node, configuration_.canary);
+  }
+
+  Status supervise(const toml::node& node) {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) {
+      return wrong(node.source(),
+                   "`supervise` must be a table: [supervise], then cycle = [\"...\"] and the like.");
+    }
+    for (const auto& [key, value] : *table) MODDEV_TRY(take_supervise(key, value));
+    return {};
+  }
+
+  Status take_supervise(const toml::key& key, const toml::node& node) {
+    std::string name(key.str());
+    std::replace(name.begin(), name.end(), '-', '_');
+    SuperviseConfiguration& said = configuration_.supervise;
+    if (name == "workers") return number(name, node, said.workers);
+    if (name == "listen") return texts(name, node, said.listen);
+    if (name == "ready_tcp") return text_or_port(name, node, said.ready_tcp);
+    if (name == "ready_command") return text(name, node, said.ready_command);
+    if (name == "ready_timeout") return seconds(name, node, said.ready_timeout);
+    if (name == "drain_timeout") return seconds(name, node, said.drain_timeout);
+    if (name == "cycle") return texts(name, node, said.cycle);
+    if (name == "reload") return texts(name, node, said.reload);
+    return unknown(key, name, supervise_keys());
+  }
+
+  Status number(const std::string& name, const toml::node& node, std::optional<std::uint64_t>& target) const {
+    const auto value = node.value_exact<std::int64_t>();
+    if (!value || *value < 1) return wrong(node.source(), "`" + name + "` must be a number from 1.");
+    target = static_cast<std::uint64_t>(*value);
+    return {};
+  }
+
+  Status text_or_port(const std::string& name, const toml::node& node,
+                      std::optional<std::string>& target) const {
+    if (const auto port = node.value_exact<std::int64_t>()) {
+      target = std::to_string(*port);
+      return {};
+    }
+    return text(name, node, target);
+  }
+
+  /// Whole or broken: 30, 0.5.
+  Status seconds(const std::string& name, const toml::node& node,
+                 std::optional<std::chrono::milliseconds>& target) const {
+    const auto value = node.is_number() ? node.value<double>() : std::nullopt;
+    if (!value || !(*value > 0) || *value > kLongestTimeoutSeconds) {
+      return wrong(node.source(), "`" + name + "` must be a number of seconds above 0, up to " +
+                                      std::to_string(static_cast<int>(kLongestTimeoutSeconds)) + ".");
+    }
+    target = std::chrono::milliseconds(static_cast<std::int64_t>(*value * 1000));
+    return {};
+  }
+
+  Status text(const std::string& name, const toml::node& node, std::optional<std::string>& target) const {
+    const auto value = node.value_exact<std::string>();
+    if (!value) return wrong(node.source(), "`" + name + "` must be a text in quotes.");
+    target = *value;
+    return {};
+  }
+
+  Status truth(const std::string& name, const toml::node& node, std::optional<bool>& target) const {
+    const auto value = node.value_exact<bool>();
+    if (!value) return wrong(node.source(), "`" + name + "` must be true or false.");
+    target = *value;
+    return {};
+  }
+
+  Status debounce(const toml::node& node) {
+    const auto value = node.value_exact<std::int64_t>();
+    if (!value || *value < 0 || *value > kLongestDebounceMs) {
+      return wrong(node.source(), "`debounce` must be a number of milliseconds from 0 to " +
+                                      std::to_string(kLongestDebounceMs) + ".");
+    }
+    configuration_.debounce = std::chrono::milliseconds(*value);
+    return {};
+  }
+
+  Status list(const std::string& name, const toml::node& node, std::vector<std::string>& target) const {
+    const toml::array* array = node.as_array();
+    if (array == nullptr) return wrong(node.source(), "`" + name + "` must be a list of texts: [\"...\"].");
+    for (const toml::node& element : *array) {
+      const auto value = element.value_exact<std::string>();
+      if (!value) return wrong(element.source(), "`" + name + "` must be a list of texts: [\"...\"].");
+      target.push_back(*value);
+    }
+    return {};
+  }
+
+  Status texts(const std::string& name, const toml::node& node,
+               std::optional<std::vector<std::string>>& target) const {
+    target.emplace();
+    if (const auto one = node.value_exact<std::string>()) {
+      target->push_back(*one);
+      return {};
+    }
+    return list(name, node, *target);
+  }
+
+  Status dependencies(const toml::node& node) {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) {
+      return wrong(node.source(),
+                   "`dependencies` must be a table: [dependencies], then module = [\"needed\"].");
+    }
+    for (const auto& [module, needed] : *table) {
+      const std::string name(module.str());
+      if (Status valid = validate_module_name(name); !valid) {
+        return wrong(module.source(), valid.error().message);
+      }
+      MODDEV_TRY(list("dependencies." + name, needed, configuration_.dependencies[name]));
+    }
+    return {};
+  }
+
+  const std::string& file_;
+  Configuration configuration_;
+};
+
+}  // namespace
+
+const std::vector<std::string>& configuration_keys() {
+  static const std::vector<std::string> keys = {"backend",  "bind",         "canary",   "canary_time",
+                                                "debounce", "dependencies", "endpoint", "follow_outside",
+                                                "ignore",   "supervise",    "sync"};
+  return keys;
+}
+
+const std::vector<std::string>& supervise_keys() {
+  static const std::vector<std::string> keys = {"cycle",         "drain_timeout", "listen", "ready_command",
+                                                "ready_timeout", "ready_tcp",     "reload", "workers"};
+  return keys;
+}
+
+Result<Configuration> parse_configuration(std::string_view text, const std::string& file) {
+  Parser parser(file);
+  try {
+    return parser.read(toml::parse(text, file));
+  } catch (const toml::parse_error& problem) {
+    return parser.wrong(problem.source(), "not a TOML file: " + std::string(problem.description()) + ".");
+  }
+}
+
+Result<Configuration> read_configuration(const std::string& file) {
+  const Descriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!opened) return errno_error("Cannot read " + file, errno);
+  std::string text(limits::kConfigurationBytes + 1, '\0');
+  std::size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = ::read(opened.get(), text.data() + size, text.size() - size);
+    if (got == 0) break;
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return errno_error("Cannot read " + file, errno);
+    size += static_cast<std::size_t>(got);
+  }
+  if (size > limits::kConfigurationBytes) {
+    return Error{
+        ErrorCode::kLimit,
+        file + " is larger than " + std::to_string(limits::kConfigurationBytes) + " bytes (kConfigurationBytes)."};
+  }
+  return parse_configuration(std::string_view(text).substr(0, size), file);
+}
+
+}  // namespace moddev

@@ -1,0 +1,63 @@
+// moddev.toml: what a person can say to daemons, clients and supervisors in one file. Every one of them reads
+// the whole of it, although it needs only a part: an unknown key or a wrong type is an error for everyone, which
+// names the file, the line and what would be right. Where the file is found, and what beats it (flags,
+// variables), is not known here.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/result.h"
+
+namespace moddev {
+
+namespace limits {
+/// A larger moddev.toml is refused.
+inline constexpr std::size_t kConfigurationBytes = 1024UL * 1024;
+}  // namespace limits
+
+/// The table [supervise]: what `moddev supervise` can be told.
+struct SuperviseConfiguration {
+  std::optional<std::uint64_t> workers;
+  std::optional<std::vector<std::string>> listen;
+  std::optional<std::string> ready_tcp;
+  std::optional<std::string> ready_command;
+  std::optional<std::chrono::milliseconds> ready_timeout;
+  std::optional<std::chrono::milliseconds> drain_timeout;
+  std::optional<std::vector<std::string>> cycle;
+  std::optional<std::vector<std::string>> reload;
+};
+
+/// What was said, by a file or by flags. Absent means: not said.
+struct Configuration {
+  std::optional<std::string> endpoint;
+  std::optional<std::vector<std::string>> bind;
+  std::optional<std::chrono::milliseconds> debounce;
+  std::optional<std::vector<std::string>> ignore;
+  std::optional<bool> follow_outside;
+  std::optional<std::string> backend;
+  std::optional<std::string> sync;
+  std::optional<std::vector<std::string>> canary;
+  std::optional<std::chrono::milliseconds> canary_time;
+  std::map<std::string, std::vector<std::string>> dependencies;
+  SuperviseConfiguration supervise;
+};
+
+/// The keys, for suggestions and for the documentation's test.
+[[nodiscard]] const std::vector<std::string>& configuration_keys();
+/// Those of the table [supervise].
+[[nodiscard]] const std::vector<std::string>& supervise_keys();
+
+/// `file` is for messages. Errors: kInvalidArgument.
+[[nodiscard]] Result<Configuration> parse_configuration(std::string_view text, const std::string& file);
+/// Errors: those of parse_configuration(); what open(2) and read(2) say, with the path; kLimit beyond
+/// limits::kConfigurationBytes.
+[[nodiscard]] Result<Configuration> read_configuration(const std::string& file);
+
+}  // namespace moddev
