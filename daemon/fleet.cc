@@ -138,6 +138,8 @@ bool Fleet::join(const JoinRequest& request, Epoch committed, TimePoint now) {
   // track.
   member->second.identity = request.executor;
   member->second.heard = now;
+  // A number of a process says nothing where it was never seen: it may be that of another container.
+  member->second.seen = options_.still_there && options_.still_there(request.executor);
   member->second.state = ExecutorState::kJoining;
   aftermath_.lives(request.executor.id);
   if (request.epoch > 0) take_applied(member->second, request.epoch, now);
@@ -321,6 +323,24 @@ void Fleet::exclude_expired(TimePoint now) {
   }
 }
 
+bool Fleet::waits_for(const Member& member) const {
+  return switch_.phase == Phase::kPreparing ? member.vote == Vote::kSilent : member.awaited;
+}
+
+void Fleet::exclude_dead(TimePoint now) {
+  if (switch_.phase == Phase::kIdle || switch_.phase == Phase::kDecided || now < switch_.repeat_at) return;
+  for (auto member = members_.begin(); member != members_.end();) {
+    const ExecutorIdentity& who = member->second.identity;
+    if (!member->second.seen || !waits_for(member->second) || options_.still_there(who)) {
+      ++member;
+      continue;
+    }
+    aftermath_.died(member->first, who.name, member->second.heard);
+    member = exclude(member, ExecutorState::kGone,
+                     "its process " + std::to_string(who.pid) + " has ended without a goodbye", now);
+  }
+}
+
 void Fleet::exclude_late(TimePoint now) {
   const bool preparing = switch_.phase == Phase::kPreparing;
   const std::string what = preparing ? "did not prepare epoch " + std::to_string(switch_.epoch) + " within " +
@@ -462,6 +482,7 @@ void Fleet::settle(TimePoint now) {
 
 TimePoint Fleet::step(TimePoint now, std::vector<FleetAction>& actions) {
   exclude_expired(now);
+  exclude_dead(now);
   if (switch_.phase == Phase::kPreparing) advance_preparing(now);
   if (switch_.phase == Phase::kTrial) advance_trial(now);
   if (switch_.phase == Phase::kApplying) advance_applying(now);

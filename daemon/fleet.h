@@ -50,7 +50,8 @@ struct FleetOptions {
   Duration canary_time = std::chrono::seconds(10);
   /// An executor that dies so shortly after it switched speaks against the content: see kReturn. Zero: never.
   Duration return_within = std::chrono::seconds(5);
-  /// Whether an executor whose lease ran out is a living process all the same; null: nobody knows.
+  /// Whether an executor is a living process that can be seen from here; null: nobody can be seen. Asked when
+  /// one joins; when a switch waits for one that was seen then, at each repetition; and when a lease ran out.
   std::function<bool(const ExecutorIdentity&)> still_there{};
 };
 
@@ -134,7 +135,8 @@ class Fleet {
   struct Member {
     ExecutorIdentity identity;
     TimePoint heard{};
-    Epoch epoch = 0;  // what it runs, as far as it told
+    bool seen = false;  // as a living process when it joined: when it is not seen any more, it is dead
+    Epoch epoch = 0;    // what it runs, as far as it told
     ExecutorState state = ExecutorState::kJoining;
     Vote vote = Vote::kNone;
     bool awaited = false;                // for the applied ack of the switch under way
@@ -185,6 +187,10 @@ class Fleet {
   Members::iterator exclude(Members::iterator member, ExecutorState state, std::string reason, TimePoint now);
   void remember(const Member& member, ExecutorState state, std::string detail, TimePoint now);
   void exclude_expired(TimePoint now);
+  /// Those that are waited for and have died: their leases need not be waited for.
+  void exclude_dead(TimePoint now);
+  /// Whether the switch waits for this member now.
+  [[nodiscard]] bool waits_for(const Member& member) const;
   void exclude_late(TimePoint now);
   void advance_preparing(TimePoint now);
   /// Whether there are canaries: then they are told to switch.

@@ -98,6 +98,52 @@ FleetOptions with_canaries(std::size_t count, std::vector<std::string> names = {
   return options;
 }
 
+// ----------------------------------------------------------------------------- processes that can be seen
+
+TEST(FleetSees, WhoHasDiedIsNotWaitedForUntilItsLeaseEnds) {
+  std::set<std::string> running = {"w1", "w2", "w3"};
+  FleetOptions options;
+  options.still_there = [&](const ExecutorIdentity& who) { return running.contains(who.name); };
+  Fleets f(options);
+  f.settle_on_one(3);
+  f.begin();
+  f.prepared(1);
+  f.prepared(2);
+  running.erase("w3");
+  f.die(3);
+  EXPECT_EQ(f.run(options.repeat_after), (Kinds{Kind::kExcluded, Kind::kCommit}));
+  EXPECT_NE(f.last[Kind::kExcluded].reason.find("has ended without a goodbye"), std::string::npos);
+}
+
+TEST(FleetSees, WhoDiesBeforeItHasAppliedIsNotWaitedForEither) {
+  std::set<std::string> running = {"w1", "w2"};
+  FleetOptions options;
+  options.return_within = Duration::zero();
+  options.still_there = [&](const ExecutorIdentity& who) { return running.contains(who.name); };
+  Fleets f(options);
+  f.settle_on_one(2);
+  f.begin();
+  f.prepared(1);
+  f.prepared(2);
+  EXPECT_EQ(f.run(), Kinds{Kind::kCommit});
+  f.applied(1);
+  running.erase("w2");
+  f.die(2);
+  EXPECT_EQ(f.run(options.repeat_after), (Kinds{Kind::kExcluded, Kind::kSettled}));
+}
+
+TEST(FleetSees, WhoWasNeverSeenIsWaitedForUntilItsLeaseEnds) {
+  FleetOptions options;
+  options.still_there = [](const ExecutorIdentity&) { return false; };
+  Fleets f(options);
+  f.settle_on_one(2);
+  f.begin();
+  f.prepared(1);
+  f.die(2);
+  EXPECT_EQ(f.run(options.lease - milliseconds(1)), Kinds{});
+  EXPECT_EQ(f.run(milliseconds(1)), (Kinds{Kind::kExcluded, Kind::kCommit}));
+}
+
 // ------------------------------------------------------------------------------------------------- majority
 
 TEST(FleetMajority, CommitsWithMoreThanHalfAndTheOthersFollow) {
