@@ -4,9 +4,13 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <memory>
+#include <string>
+#include <system_error>
 
 #include "tools/moddev/command.h"
+#include "tools/moddev/printer.h"
 #include "tools/moddev/terminal.h"
 
 namespace moddev::tools {
@@ -38,6 +42,20 @@ void mention(std::string_view message) {
 int failed(const Error& error) {
   complain(error.message);
   return error.code == ErrorCode::kInvalidArgument ? kWrongUsage : kFailed;
+}
+
+int answered(std::string_view data) {
+  return write_output(data, "") ? kDone : kFailed;
+}
+
+bool write_output(std::string_view text, std::string_view consequence) {
+  if (write_all(STDOUT_FILENO, text)) return true;
+  const int problem = errno;
+  if (problem != EPIPE) {
+    complain("Cannot write to standard output: " + std::system_category().message(problem) +
+             std::string(consequence) + ".");
+  }
+  return false;
 }
 
 }  // namespace moddev::tools

@@ -72,7 +72,7 @@ int run_doctor(const DoctorFlags& flags) {
             printable(finding.message) + "\n";
     if (!finding.advice.empty()) text += "         " + printable(finding.advice) + "\n";
   }
-  write_all(STDOUT_FILENO, text);
+  if (const int code = answered(text); code != kDone) return code;
   const bool problem = std::any_of(findings.begin(), findings.end(),
                                    [](const Finding& f) { return f.level == Finding::Level::kProblem; });
   return problem ? kFailed : kDone;

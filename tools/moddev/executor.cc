@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <condition_variable>
 #include <exception>
@@ -50,44 +51,60 @@ Result<Target> parse_target(const std::string& text) {
   return Target{text.substr(0, colon), text.substr(colon + 1)};
 }
 
+/// Wakes the caller. Outlives us when the printer's thread is stuck in a write.
+struct Bell {
+  explicit Bell(int event) : descriptor(event) {}
+  ~Bell() { ::close(descriptor); }
+  Bell(const Bell&) = delete;
+  Bell& operator=(const Bell&) = delete;
+  void ring() const {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(descriptor, &one, sizeof one);
+  }
+  void silence() const {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const ssize_t taken = ::read(descriptor, &count, sizeof count);
+  }
+
+  const int descriptor;             // an eventfd
+  std::atomic<bool> unread{false};  // nobody can read what we print any more
+};
+
 /// Lines of what happens, and a bell for the caller. Told from the client's thread and from ours.
 class ExecutorTeller {
  public:
   static Result<std::unique_ptr<ExecutorTeller>> create(bool json, const std::string& name) {
-    const int bell = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (bell < 0) return errno_error("Cannot make an eventfd", errno);
-    return std::unique_ptr<ExecutorTeller>(new ExecutorTeller(json, name, bell));
+    const int event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (event < 0) return errno_error("Cannot make an eventfd", errno);
+    return std::unique_ptr<ExecutorTeller>(new ExecutorTeller(json, name, std::make_shared<Bell>(event)));
   }
-  ~ExecutorTeller() { ::close(bell_); }
-  ExecutorTeller(const ExecutorTeller&) = delete;
-  ExecutorTeller& operator=(const ExecutorTeller&) = delete;
 
   void happened(const ClientEvent& event, const std::string& id) {
     print(json_ ? json_line(event, id) : story_.tell(event, clock_.wall_now()));
     using Kind = ClientEvent::Kind;
-    if (event.kind != Kind::kApplied && event.kind != Kind::kJoined) return;
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(bell_, &one, sizeof one);
+    if (event.kind == Kind::kApplied || event.kind == Kind::kJoined) bell_->ring();
   }
   void called(const Call& call) { print(json_ ? json_line(call) : story_.tell(call, clock_.wall_now())); }
 
-  /// Readable when another epoch is live.
-  [[nodiscard]] int bell() const { return bell_; }
-  void silence() const {
-    std::uint64_t count = 0;
-    [[maybe_unused]] const ssize_t taken = ::read(bell_, &count, sizeof count);
-  }
+  /// Rings when another epoch is live, and when the output got lost.
+  [[nodiscard]] const Bell& bell() const { return *bell_; }
 
  private:
-  ExecutorTeller(bool json, const std::string& name, int bell)
+  ExecutorTeller(bool json, const std::string& name, const std::shared_ptr<Bell>& bell)
       : json_(json),
         story_(Palette::for_descriptor(STDOUT_FILENO), name),
         bell_(bell),
-        printer_([](const std::string& text) { return write_all(STDOUT_FILENO, text); },
-                 [](std::uint64_t count) {
-                   mention(counted(count, "line") + " missing: nobody read in time.");
-                   return std::string();
-                 }) {}
+        printer_(
+            [bell](const std::string& text) {
+              const bool written = write_output(text, "");
+              if (!written) bell->unread = true;
+              if (!written) bell->ring();
+              return written;
+            },
+            [](std::uint64_t count) {
+              mention(counted(count, "line") + " missing: nobody read in time.");
+              return std::string();
+            }) {}
   void print(std::string line) {
     if (!line.empty()) printer_.print(std::move(line));
   }
@@ -95,7 +112,7 @@ class ExecutorTeller {
   bool json_;
   SystemClock clock_;
   ExecutorStory story_;
-  int bell_;
+  std::shared_ptr<Bell> bell_;
   LinePrinter printer_;
 };
 
@@ -137,9 +154,9 @@ class Caller {
   std::string problem_;
 };
 
-/// Until a signal comes: a call at each bell and after each `every`.
-void call_until_ended(Caller* caller, const ExecutorTeller& teller, const Interrupt& interrupt,
-                      Duration every) {
+/// Until a signal comes, or nobody can read the output: a call at each bell and after each `every`. Returns
+/// the exit code.
+int call_until_ended(Caller* caller, const Bell& bell, const Interrupt& interrupt, Duration every) {
   SystemClock clock;
   TimePoint due = caller == nullptr ? kNever : clock.now();
   for (;;) {
@@ -147,7 +164,8 @@ void call_until_ended(Caller* caller, const ExecutorTeller& teller, const Interr
       caller->call();
       due = std::max(due + every, clock.now());
     }
-    std::array<pollfd, 2> polled{pollfd{interrupt.descriptor(), POLLIN, 0}, pollfd{teller.bell(), POLLIN, 0}};
+    std::array<pollfd, 2> polled{pollfd{interrupt.descriptor(), POLLIN, 0},
+                                 pollfd{bell.descriptor, POLLIN, 0}};
     timespec timeout{};
     const timespec* limit = nullptr;
     if (due != kNever) {
@@ -156,8 +174,9 @@ void call_until_ended(Caller* caller, const ExecutorTeller& teller, const Interr
       limit = &timeout;
     }
     if (::ppoll(polled.data(), polled.size(), limit, nullptr) <= 0) continue;
-    if (polled[0].revents != 0) return;
-    teller.silence();
+    if (polled[0].revents != 0) return kDone;
+    bell.silence();
+    if (bell.unread) return kFailed;
     if (caller != nullptr) due = clock.now();
   }
 }
@@ -199,9 +218,8 @@ int run_executor(const ExecutorFlags& flags) {
   if (!client) return failed(client.error());
 
   Caller caller(target, *client, **teller);
-  call_until_ended(flags.call.empty() ? nullptr : &caller, **teller, **interrupt,
-                   std::chrono::milliseconds(flags.every_ms));
-  return kDone;
+  return call_until_ended(flags.call.empty() ? nullptr : &caller, (*teller)->bell(), **interrupt,
+                          std::chrono::milliseconds(flags.every_ms));
 }
 
 }  // namespace

@@ -149,9 +149,8 @@ int run_fetch(const FetchFlags& flags) {
     return failed(explained(taken.error(), ""));
   if (Status finished = (*output)->finish(module); !finished) return failed(finished.error());
   if (path != "-") {
-    write_all(STDOUT_FILENO, printable(module.name) + " " + std::to_string(module.version) + "  " +
-                                 human_size(module.size) + "  " + module.digest.to_string() + "  " + path +
-                                 "\n");
+    return answered(printable(module.name) + " " + std::to_string(module.version) + "  " +
+                    human_size(module.size) + "  " + module.digest.to_string() + "  " + path + "\n");
   }
   return kDone;
 }

@@ -77,8 +77,7 @@ int run_history(const HistoryFlags& flags) {
     if (history->more) text += "There are older ones: --limit N shows more.\n";
     if (history->entries.empty()) text = "Nothing is published yet.\n";
   }
-  write_all(STDOUT_FILENO, text);
-  return kDone;
+  return answered(text);
 }
 
 int run_stats(const HistoryFlags& flags) {
@@ -97,8 +96,7 @@ int run_stats(const HistoryFlags& flags) {
     if (history->more)
       text += "Counted in the newest " + counted(flags.limit, "epoch") + "; --limit N counts more.\n";
   }
-  write_all(STDOUT_FILENO, text);
-  return kDone;
+  return answered(text);
 }
 
 Result<Manifest> manifest_of(client::Requester& daemon, Epoch epoch) {
@@ -120,8 +118,7 @@ int run_diff(const DiffFlags& flags) {
   if (text.empty()) {
     text = "Epoch " + std::to_string(flags.from) + " and epoch " + std::to_string(other) + " are the same.\n";
   }
-  write_all(STDOUT_FILENO, text);
-  return kDone;
+  return answered(text);
 }
 
 int run_rollback(const RollbackFlags& flags) {
@@ -130,8 +127,7 @@ int run_rollback(const RollbackFlags& flags) {
   const auto reply = (*daemon)->ask_for<RollbackReply>(
       RollbackRequest{flags.module, flags.to, Uuid::random()}, kRollbackPatience);
   if (!reply) return failed(explained(reply.error(), ""));
-  write_all(STDOUT_FILENO, flags.json ? json_of(*reply) + "\n" : rollback_text(*reply));
-  return kDone;
+  return answered(flags.json ? json_of(*reply) + "\n" : rollback_text(*reply));
 }
 
 }  // namespace

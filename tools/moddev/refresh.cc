@@ -32,9 +32,7 @@ int run_refresh(const std::string& endpoint) {
       return kFailed;
     }
   }
-  write_all(STDOUT_FILENO,
-            "Everything in " + (*daemon)->hello().directory + " is published: " + live + ".\n");
-  return kDone;
+  return answered("Everything in " + (*daemon)->hello().directory + " is published: " + live + ".\n");
 }
 
 }  // namespace

@@ -83,7 +83,7 @@ int keep_showing(const StatusFlags& flags, std::unique_ptr<client::Requester> da
     if (essence.empty() || essence == shown) continue;
     shown = std::move(essence);
     if (in_place) text = kFromTheTop + text;
-    if (!write_all(STDOUT_FILENO, text)) return kDone;
+    if (!write_output(text, "")) return kFailed;
   } while (!interrupt.within(kLookEvery));
   return kDone;
 }
@@ -100,8 +100,7 @@ int run_status(const StatusFlags& flags) {
   if (flags.watch) return keep_showing(flags, std::move(*daemon), *interrupt);
   const auto now = look(**daemon);
   if (!now) return failed(explained(now.error(), ""));
-  write_all(STDOUT_FILENO, rendered(*now, flags.json));
-  return kDone;
+  return answered(rendered(*now, flags.json));
 }
 
 }  // namespace

@@ -196,11 +196,12 @@ class SuperviseTeller {
   explicit SuperviseTeller(bool json)
       : json_(json),
         palette_(Palette::for_descriptor(STDOUT_FILENO)),
-        printer_([](const std::string& text) { return write_all(STDOUT_FILENO, text); },
-                 [](std::uint64_t count) {
-                   mention(counted(count, "line") + " missing: nobody read in time.");
-                   return std::string();
-                 }) {}
+        printer_(
+            [](const std::string& text) { return write_output(text, "; the supervisor goes on without it"); },
+            [](std::uint64_t count) {
+              mention(counted(count, "line") + " missing: nobody read in time.");
+              return std::string();
+            }) {}
   template <typename Happened>
   void happened(const Happened& what) {
     printer_.print(json_ ? json_line(what) : tell(palette_, clock_.wall_now(), what));

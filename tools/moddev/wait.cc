@@ -67,8 +67,7 @@ int run_wait(const WaitFlags& flags) {
   for (;;) {
     const WaitOutcome outcome = look(daemon, flags);
     if (outcome.kind == WaitOutcome::Kind::kReached) {
-      write_all(STDOUT_FILENO, outcome.text + "\n");
-      return kDone;
+      return answered(outcome.text + "\n");
     }
     if (outcome.kind == WaitOutcome::Kind::kRefused) {
       complain(outcome.text + ". `moddev watch` said why; a change of the files makes the next epoch.");

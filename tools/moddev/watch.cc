@@ -205,8 +205,9 @@ class Teller {
   Teller(bool json, const Manifest& committed)
       : json_(json),
         story_(Palette::for_descriptor(STDOUT_FILENO), committed),
-        printer_([](const std::string& text) { return write_all(STDOUT_FILENO, text); },
-                 [json](std::uint64_t count) { return missing(json, count); }) {}
+        printer_(
+            [](const std::string& text) { return write_output(text, "; the daemon goes on without it"); },
+            [json](std::uint64_t count) { return missing(json, count); }) {}
 
   void listening(const ListeningFacts& facts) {
     if (json_) return printer_.print(json_line(facts));

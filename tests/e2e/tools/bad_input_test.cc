@@ -1,5 +1,6 @@
 // What people get wrong: each time one clear message on standard error, the right exit code, nothing lost and
 // nobody down.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -116,6 +117,35 @@ TEST(BadInput, AWayToSwitchThatThereIsNot) {
 TEST(BadInput, AnEndpointThatOthersCouldReach) {
   Yard yard;
   expect_told(yard.run({"watch", yard.build(), "--bind", "tcp://0.0.0.0:5"}), 1, HasSubstr("127.0.0.1"));
+}
+
+TEST(BadInput, AConfigurationThatIsADirectory) {
+  Yard yard;
+  expect_told(yard.run({"watch", yard.build(), "--config", yard.path()}), 1,
+              HasSubstr("Cannot read " + yard.path() + ": Is a directory"));
+}
+
+TEST(BadInput, AWrongKeyIsAnErrorForThoseThatOnlyAskToo) {
+  Yard yard;
+  Yard::write_file(yard.path() + "/moddev.toml", "endpont = \"ipc:///tmp/elsewhere.sock\"\n");
+  expect_told(yard.run({"status"}), 2,
+              AllOf(HasSubstr(yard.path() + "/moddev.toml:1: "), HasSubstr("did you mean 'endpoint'?")));
+  expect_told(yard.run({"executor"}), 2, HasSubstr("did you mean 'endpoint'?"));
+}
+
+TEST(BadInput, AnOutputThatCannotBeWritten) {
+  Yard yard;
+  Process daemon = yard.watch();
+  const std::vector<std::vector<std::string>> commands = {
+      {"status"}, {"status", "--json"}, {"history"}, {"refresh"}, {"doctor", yard.build()}, {"executor"}};
+  for (const std::vector<std::string>& command : commands) {
+    const int full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
+    ASSERT_GE(full, 0);
+    Process process = yard.start(command, {}, full);
+    ::close(full);
+    EXPECT_EQ(process.wait(), 1) << command[0];
+    EXPECT_THAT(process.errors(), HasSubstr("Cannot write to standard output: No space left on device."));
+  }
 }
 
 TEST(BadInput, AWrongConfigurationNamesFileLineAndKey) {

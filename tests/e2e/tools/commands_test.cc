@@ -279,6 +279,22 @@ TEST(Executor, HasTheKeysOfTheContractAndCallsEachNewEpochAtOnce) {
   EXPECT_EQ(executor.wait(), 0);
 }
 
+TEST(Executor, EndsWhenNobodyReadsItsOutputAnyMore) {
+  Yard yard;
+  Process daemon = yard.watch();
+  yard.write_module("scorer", 1);
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  Process executor =
+      yard.start({"executor", "--call", "scorer:value", "--every", "10", "--json"}, {}, ends[1]);
+  ::close(ends[1]);
+  std::array<char, 16> piece{};
+  ASSERT_GT(::read(ends[0], piece.data(), piece.size()), 0);
+  ::close(ends[0]);
+  EXPECT_EQ(executor.wait(), 1);
+  EXPECT_EQ(executor.errors(), "") << "like every filter before `head`";
+}
+
 TEST(Executor, WhatIsMissingIsSaidOnceAndIsNotTheEnd) {
   Yard yard;
   Process daemon = yard.watch();
