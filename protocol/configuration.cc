@@ -222,9 +222,8 @@ Result<Configuration> read_configuration(const std::string& file) {
     size += static_cast<std::size_t>(got);
   }
   if (size > limits::kConfigurationBytes) {
-    return Error{
-        ErrorCode::kLimit,
-        file + " is larger than " + std::to_string(limits::kConfigurationBytes) + " bytes (kConfigurationBytes)."};
+    return Error{ErrorCode::kLimit, file + " is larger than " + std::to_string(limits::kConfigurationBytes) +
+                                        " bytes (kConfigurationBytes)."};
   }
   return parse_configuration(std::string_view(text).substr(0, size), file);
 }

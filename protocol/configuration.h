@@ -1,6 +1,6 @@
 // moddev.toml: what a person can say to daemons, clients and supervisors in one file. Every one of them reads
-// the whole of it, although it needs only a part: an unknown key or a wrong type is an error for everyone, which
-// names the file, the line and what would be right. Where the file is found, and what beats it (flags,
+// the whole of it, although it needs only a part: an unknown key or a wrong type is an error for everyone,
+// which names the file, the line and what would be right. Where the file is found, and what beats it (flags,
 // variables), is not known here.
 #pragma once
 

@@ -1,5 +1,5 @@
-// What `moddev watch` and `moddev supervise` are told, by moddev.toml and by flags: every key has a flag of the
-// same name, and the flag wins. The file itself is read by protocol/configuration.
+// What `moddev watch` and `moddev supervise` are told, by moddev.toml and by flags: every key has a flag of
+// the same name, and the flag wins. The file itself is read by protocol/configuration.
 #pragma once
 
 #include <string_view>

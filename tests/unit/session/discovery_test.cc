@@ -48,7 +48,8 @@ TEST_F(Discovery, WithoutAnythingItIsTheUsersDefaultSocket) {
 TEST_F(Discovery, TheNearestConfigurationFileUpwardsDecides) {
   write("moddev.toml", "endpoint = \"tcp://127.0.0.1:1\"\n");
   EXPECT_EQ(discover_endpoint("", here)->endpoint, "tcp://127.0.0.1:1");
-  write("project/moddev.toml", "# ours\nendpoint = \"tcp://127.0.0.1:2\"\n[dependencies]\nscorer = [\"base\"]\n");
+  write("project/moddev.toml",
+        "# ours\nendpoint = \"tcp://127.0.0.1:2\"\n[dependencies]\nscorer = [\"base\"]\n");
   const auto found = discover_endpoint("", here);
   ASSERT_TRUE(found) << found.error().message;
   EXPECT_EQ(found->endpoint, "tcp://127.0.0.1:2");
