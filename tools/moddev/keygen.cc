@@ -15,7 +15,6 @@
 #include "protocol/trust.h"
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
-#include "tools/moddev/printer.h"
 #include "tools/moddev/terminal.h"
 
 namespace moddev::tools {
@@ -118,8 +117,7 @@ int run_keygen(KeygenFlags flags) {
   // A name that nobody could write into a list is noticed here, not there.
   if (const auto usable = trusted_from(flags.name, transport->public_key); !usable)
     return failed(usable.error());
-  write_all(STDOUT_FILENO, told(flags, *transport, *signing));
-  return kDone;
+  return answered(told(flags, *transport, *signing));
 }
 
 }  // namespace

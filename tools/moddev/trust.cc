@@ -13,12 +13,11 @@
 
 #include "protocol/descriptor.h"
 #include "protocol/private_file.h"
+#include "protocol/suggest.h"
 #include "protocol/transport_key.h"
 #include "protocol/trust.h"
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
-#include "tools/moddev/printer.h"
-#include "tools/moddev/suggest.h"
 #include "tools/moddev/terminal.h"
 
 namespace moddev::tools {
@@ -62,8 +61,7 @@ Result<std::string> key_of(const std::string& text) {
 
 int finished(const Result<std::string>& told) {
   if (!told) return failed(told.error());
-  write_all(STDOUT_FILENO, *told + "\n");
-  return kDone;
+  return answered(*told + "\n");
 }
 
 int run_add(const TrustFlags& flags) {
@@ -109,16 +107,14 @@ int run_list(const TrustFlags& flags) {
     std::string text;
     for (const Trusted& entry : list->entries())
       text += Json{{"kind", to_string(entry.kind)}, {"name", entry.name}, {"key", entry.key}}.dump() + "\n";
-    write_all(STDOUT_FILENO, text);
-    return kDone;
+    return answered(text);
   }
   Table table;
   for (const Trusted& entry : list->entries())
     table.add(
         {{std::string(to_string(entry.kind))}, {entry.name, Colour::kStrong}, {entry.key, Colour::kDim}});
-  write_all(STDOUT_FILENO, table.empty() ? "Nobody is trusted. `moddev trust add NAME KEY` adds somebody.\n"
-                                         : table.render(Palette::for_descriptor(STDOUT_FILENO), ""));
-  return kDone;
+  return answered(table.empty() ? "Nobody is trusted. `moddev trust add NAME KEY` adds somebody.\n"
+                                : table.render(Palette::for_descriptor(STDOUT_FILENO), ""));
 }
 
 }  // namespace
