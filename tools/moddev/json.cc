@@ -45,6 +45,18 @@ Json of(const ExecutorStatus& executor) {
           {"pins", std::move(pins)}};
 }
 
+Json of(const HoldReport& hold) {
+  return {{"module", hold.module}, {"version", hold.version}, {"path", hold.path}};
+}
+
+Json of(const TransferReport& sent) {
+  return {{"announced_bytes", sent.announced_bytes},
+          {"plain_bytes", sent.plain_bytes},
+          {"zstd_bytes", sent.zstd_bytes},
+          {"patch_bytes", sent.patch_bytes},
+          {"saved_bytes", sent.saved_bytes}};
+}
+
 Json of(const ExecutorFailure& failure) {
   return value_of(failure);
 }
@@ -126,7 +138,9 @@ std::string json_of(const StatusReply& status) {
                   {"directory", status.directory},
                   {"backend", status.backend},
                   {"modules", list_of(status.modules)},
-                  {"executors", list_of(status.executors)}});
+                  {"executors", list_of(status.executors)},
+                  {"holds", list_of(status.holds)},
+                  {"transfers", of(status.transfers)}});
 }
 
 std::string json_line(const watcher::Finding& finding) {

@@ -50,8 +50,9 @@ std::string rendered(const Look& look, bool json) {
   return status_text(look.status, look.pending, Palette::for_descriptor(STDOUT_FILENO), clock.wall_now());
 }
 
-/// What makes a status another one: ages grow all the time.
+/// What makes a status another one: ages grow all the time, and bytes are counted all the time.
 std::string essence_of(StatusReply status) {
+  status.transfers = {};
   for (ExecutorStatus& executor : status.executors) {
     for (PinReport& pin : executor.pins) pin.age_ms = 0;
   }

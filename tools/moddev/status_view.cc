@@ -120,13 +120,27 @@ std::string executor_lines(const StatusReply& status, const Palette& palette) {
   return table.empty() ? "" : "\nexecutors\n" + table.render(palette, "  ");
 }
 
+/// The bytes of modules that have left the daemon; nothing when none have.
+std::string transfer_line(const TransferReport& sent, const Palette& palette) {
+  const std::uint64_t encoded = sent.zstd_bytes + sent.patch_bytes;
+  const std::uint64_t all = sent.announced_bytes + sent.plain_bytes + encoded;
+  if (all == 0) return "";
+  std::string text = "sent " + human_size(all) + " of modules since it started";
+  if (sent.saved_bytes > 0) {
+    text += ", " + human_size(encoded) + " of it as patches or compressed, which saved " +
+            human_size(sent.saved_bytes);
+  }
+  return palette.paint(Colour::kDim, text) + "\n";
+}
+
 }  // namespace
 
 std::string status_text(const StatusReply& status, bool pending, const Palette& palette, WallTime now) {
   return headline(status, pending, palette) +
          palette.paint(Colour::kDim, printable(status.directory) + "  " + printable(status.backend) + "  " +
                                          printable(status.endpoint) + "  pid " + std::to_string(status.pid)) +
-         "\n" + module_lines(status, palette, now) + executor_lines(status, palette);
+         "\n" + transfer_line(status.transfers, palette) + module_lines(status, palette, now) +
+         executor_lines(status, palette);
 }
 
 }  // namespace moddev::tools

@@ -62,6 +62,19 @@ TEST(StatusText, IsAlignedAndShort) {
             "  w2        live  epoch 7  pid 40 on vm\n");
 }
 
+TEST(StatusText, TellsWhatLeftTheDaemon) {
+  StatusReply status = sample();
+  status.transfers.announced_bytes = 70'000;
+  status.transfers.plain_bytes = 1'930'000;
+  EXPECT_THAT(text_of(status), HasSubstr("pid 42\nsent 2.0 MB of modules since it started\n\nmodules\n"));
+  status.transfers.zstd_bytes = 4'096;
+  status.transfers.patch_bytes = 379;
+  status.transfers.saved_bytes = 847'621;
+  EXPECT_THAT(text_of(status),
+              HasSubstr("sent 2.0 MB of modules since it started, 4.5 KB of it as patches or "
+                        "compressed, which saved 847.6 KB\n"));
+}
+
 TEST(StatusText, ShowsSkewAtAGlance) {
   StatusReply status = sample();
   status.executors.push_back(executor("slow", ExecutorState::kPreparing, 5));
