@@ -145,8 +145,18 @@ void OnlyRises::announced(const Uuid& repo, const AnnounceEvent& announce, bool 
   died_ = false;
 }
 
-void OnlyRises::reopened(const daemon::Journal& journal) {
-  const RepoFacts& facts = chronicle_.of(journal.id().repo);
+void OnlyRises::reopened(const daemon::Journal& journal, Fate fate) {
+  if (fate != Fate::kLost && journal.opened() == daemon::Journal::Opened::kReplaced)
+    verdict_.fail("OnlyRises", "the journal was damaged by a death: " + journal.notice());
+  const bool first = chronicle_.repos() == 0;
+  if (fate == Fate::kIntact && !first && chronicle_.newest().repo != journal.id().repo)
+    verdict_.fail("OnlyRises", "a new history begins although nothing was lost: " + journal.notice());
+  RepoFacts& facts = chronicle_.of(journal.id().repo);
+  if (facts.epochs.size() == 1 && journal.committed().epoch > 0) {
+    // The history goes on under a new repo id: all that is committed is told anew.
+    const Manifest& committed = journal.committed();
+    facts.epochs.emplace(committed.epoch, EpochFacts{committed, committed.digest(), true, false});
+  }
   if (journal.head() < facts.epochs.rbegin()->first)
     verdict_.fail("OnlyRises", "after a restart the journal ends at " + epoch_name(journal.head()) +
                                    ", but " + epoch_name(facts.epochs.rbegin()->first) + " was announced");

@@ -29,6 +29,7 @@
 #include "daemon/daemon.h"
 #include "daemon/journal.h"
 #include "protocol/messages.h"
+#include "tests/sim/daemon_process.h"
 
 namespace moddev::sim {
 
@@ -122,7 +123,8 @@ class OnlyRises {
     died_ = true;
     ++deaths_;
   }
-  void reopened(const daemon::Journal& journal);
+  /// `fate`: of what the former daemon left.
+  void reopened(const daemon::Journal& journal, Fate fate);
 
  private:
   struct ModuleFacts {

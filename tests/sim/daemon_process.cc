@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <fstream>
 #include <string>
 #include <utility>
 
@@ -11,7 +12,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kJournalFiles = {"", "-wal"};
+constexpr std::array kJournalFiles = {"", "-wal", ".lock"};
+constexpr std::uint64_t kPageBytes = 4096;  // of SQLite
 
 /// The planted bug: whoever asks gets the lease, writers or not.
 class LyingFileSystem final : public watcher::FileSystem {
@@ -63,6 +65,7 @@ JournalDirectory::JournalDirectory(bool on_disk) {
   std::string name = (base / "moddev-sim-XXXXXX").string();
   MODDEV_ASSERT(::mkdtemp(name.data()) != nullptr, "no directory for the journals can be made in " + name);
   root_ = name;
+  disk_.emplace();
 }
 
 JournalDirectory::~JournalDirectory() {
@@ -87,6 +90,29 @@ void JournalDirectory::freeze() {
   const fs::path before = current();
   ++generation_;
   copy(before, current());
+  disk_->copied(before, current());
+}
+
+void JournalDirectory::cut_power(Random& random, double witness_stays) {
+  const fs::path before = current();
+  ++generation_;
+  disk_->cut(before, current(), random);
+  // The witness beside it is written without waiting as well.
+  std::error_code ignored;
+  if (random.chance(witness_stays))
+    fs::copy_file(before.string() + ".lock", current().string() + ".lock", ignored);
+}
+
+void JournalDirectory::damage(Random& random) {
+  const fs::path before = current();
+  ++generation_;
+  copy(before, current());
+  std::error_code error;
+  const std::uint64_t pages = fs::file_size(current(), error) / kPageBytes;
+  if (error || pages == 0) return;
+  std::fstream file(current(), std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp(static_cast<std::streamoff>(random.below(pages) * kPageBytes));
+  file << std::string(kPageBytes, '\xA5');
 }
 
 void JournalDirectory::remember() {
@@ -95,7 +121,11 @@ void JournalDirectory::remember() {
 }
 
 void JournalDirectory::forget_since_remembered() {
-  if (remembered_) copy(root_ / "remembered", current());
+  if (!remembered_) return;
+  copy(root_ / "remembered", current());
+  // Or it would witness against the old copy.
+  std::error_code ignored;
+  fs::remove(current().string() + ".lock", ignored);
 }
 
 void JournalDirectory::lose() {
@@ -105,8 +135,13 @@ void JournalDirectory::lose() {
 // --------------------------------------------------------------------------------------- DaemonProcess
 
 DaemonProcess::DaemonProcess(const Weather& weather, Plant plant, watcher::testing::FakeFileSystem& files,
-                             SimNetwork& network)
-    : weather_(weather), plant_(plant), files_(files), network_(network), disk_(weather.daemon_restarts) {
+                             SimNetwork& network, Random random)
+    : weather_(weather),
+      plant_(plant),
+      files_(files),
+      network_(network),
+      disk_(weather.daemon_restarts || weather.full_disks),
+      random_(random) {
   blobs_.before_change = [this] { count_operation(); };
   if (plant == Plant::kLyingLease) lying_ = std::make_unique<LyingFileSystem>(files);
 }
@@ -121,8 +156,33 @@ void DaemonProcess::count_operation() {
   --*left_;
 }
 
-void DaemonProcess::start(TimePoint now, WallTime wall) {
-  auto opened = daemon::Journal::open(disk_.current(), wall);
+/// At a write of the journal a part of it may arrive, and the files are kept as they are then.
+void DaemonProcess::watch_writes() {
+  daemon::testing::PowerCutDisk* disk = disk_.disk();
+  if (disk == nullptr) return;
+  disk->dies_in_write = [this](std::size_t size) -> std::optional<std::size_t> {
+    if (!left_ || frozen_) return std::nullopt;
+    if (*left_ > 0) {
+      --*left_;
+      return std::nullopt;
+    }
+    return random_.chance(0.5) ? 0 : random_.below(size + 1);
+  };
+  disk->died = [this] {
+    frozen_ = true;
+    disk_.freeze();
+  };
+}
+
+bool DaemonProcess::start(TimePoint now, WallTime wall) {
+  frozen_ = false;
+  watch_writes();
+  auto opened = daemon::Journal::open(disk_.current(), wall, "boot " + std::to_string(boots_));
+  if (died_in_write()) {
+    disarm();
+    return false;
+  }
+  if (!opened.ok() && disk_.disk() != nullptr && disk_.disk()->full) return false;
   MODDEV_ASSERT(opened.ok(), "the journal does not open after a restart: " + opened.error().message);
   journal_ = std::move(*opened);
   events_ = std::make_unique<watcher::testing::FakeEventSource>(files_);
@@ -141,14 +201,23 @@ void DaemonProcess::start(TimePoint now, WallTime wall) {
   options.software = "simulation";
   options.pid = 1;
   options.fleet = weather_.fleet;
+  if (weather_.short_memory) options.retention.epochs = 5;
   daemon_ = std::make_unique<daemon::Daemon>(std::move(options), *watcher_, blobs_, *journal_, *transport_);
   network_.daemon_started(now);
   due_ = now;
   if (plant_ == Plant::kForgetfulJournal && weather_.daemon_restarts) disk_.remember();
-  on_started(*journal_);
+  on_started(*journal_, std::exchange(fate_, Fate::kIntact));
+  return true;
 }
 
 void DaemonProcess::stop() {
+  // On a full disk it cannot say that it ended in order.
+  disarm();
+  ended_in_order_ = disk_.disk() == nullptr || !disk_.disk()->full;
+  shut_down();
+}
+
+void DaemonProcess::shut_down() {
   disarm();
   network_.daemon_died();
   daemon_.reset();
@@ -161,19 +230,42 @@ void DaemonProcess::stop() {
 
 void DaemonProcess::kill() {
   // What a dead process leaves is copied before its objects are destroyed, which would tidy up.
-  disk_.freeze();
+  if (!died_in_write()) disk_.freeze();
   if (plant_ == Plant::kForgetfulJournal) disk_.forget_since_remembered();
-  stop();
+  ended_in_order_ = false;
+  shut_down();
 }
 
 bool DaemonProcess::step(TimePoint now, WallTime wall) {
   try {
     due_ = daemon_->step(now, wall);
-    return true;
+    if (!died_in_write()) return true;
   } catch (const Killed&) {
-    kill();
-    return false;
   }
+  kill();
+  return false;
+}
+
+void DaemonProcess::cut_power() {
+  const bool silent = plant_ == Plant::kSilentPowerCut;
+  if (!silent) ++boots_;
+  disk_.cut_power(random_, silent ? 0 : 0.5);
+  if (!ended_in_order_) fate_ = std::max(fate_, Fate::kPowerCut);
+}
+
+void DaemonProcess::lose_journal() {
+  disk_.lose();
+  fate_ = Fate::kLost;
+}
+
+void DaemonProcess::damage_journal() {
+  disk_.damage(random_);
+  fate_ = Fate::kLost;
+}
+
+void DaemonProcess::fill_disk(bool blobs, bool journal) {
+  blobs_.full = blobs;
+  if (disk_.disk() != nullptr) disk_.disk()->full = journal;
 }
 
 void DaemonProcess::hold_events(bool held) {

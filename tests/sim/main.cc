@@ -18,7 +18,7 @@ using namespace moddev::sim;
 int usage() {
   std::fputs(
       "usage: moddev_sim --seeds FROM..TO [--trace] [--twice] [--plant "
-      "deaf-to-gaps|hasty-commit|mixed-view|lying-lease|forgetful-journal]\n",
+      "deaf-to-gaps|hasty-commit|mixed-view|lying-lease|forgetful-journal|silent-power-cut]\n",
       stderr);
   return 2;
 }
@@ -35,7 +35,7 @@ bool read_range(std::string_view text, std::uint64_t& from, std::uint64_t& to) {
 
 std::optional<Plant> plant_from(std::string_view name) {
   for (const Plant plant : {Plant::kDeafToGaps, Plant::kHastyCommit, Plant::kMixedView, Plant::kLyingLease,
-                            Plant::kForgetfulJournal}) {
+                            Plant::kForgetfulJournal, Plant::kSilentPowerCut}) {
     if (name == to_string(plant)) return plant;
   }
   return std::nullopt;

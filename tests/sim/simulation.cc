@@ -53,7 +53,7 @@ Simulation::Simulation(const SimulationOptions& options)
       bounded_(verdict_),
       // One link more than executors: the observer who asks for a refresh.
       network_(random_.fork(), weather_.executors + 1),
-      daemon_(weather_, options.plant, files_, network_),
+      daemon_(weather_, options.plant, files_, network_, random_.fork()),
       executor_up_at_(weather_.executors, kNever),
       executor_paused_until_(weather_.executors),
       doomed_(weather_.executors, false),
@@ -61,8 +61,8 @@ Simulation::Simulation(const SimulationOptions& options)
   network_.faults = weather_.network;
   files_.grant_leases(!weather_.no_leases);
   daemon_.wire = [this](SimTransport& transport) { wire(transport); };
-  daemon_.on_started = [this](const daemon::Journal& journal) {
-    only_rises_.reopened(journal);
+  daemon_.on_started = [this](const daemon::Journal& journal, Fate fate) {
+    only_rises_.reopened(journal, fate);
     per_fleet_.daemon_started(journal);
   };
   daemon_.on_stopped = [this] {
@@ -144,7 +144,7 @@ void Simulation::heal() {
   faults_end_ = kNever;
   network_.faults = {};
   daemon_.disarm();
-  daemon_.blobs().full = false;
+  daemon_.free_disk();
   daemon_.hold_events(false);
   daemon_paused_until_ = now_;
   if (!daemon_.up()) start_daemon();
@@ -249,7 +249,7 @@ bool Simulation::step_ready() {
       network_.cut(i, false);
       executors_[i]->cache().full = false;
     }
-    daemon_.blobs().full = false;
+    daemon_.free_disk();
     daemon_.hold_events(false);
     trace_("fault over");
   }
@@ -281,7 +281,14 @@ bool Simulation::step_ready() {
 
 void Simulation::start_daemon() {
   daemon_up_at_ = kNever;
-  daemon_.start(now_, wall());
+  if (faults_on_ && weather_.daemon_restarts && random_.chance(0.1)) daemon_.kill_after(random_.below(30));
+  if (!daemon_.start(now_, wall())) {
+    trace_("daemon does not come up");
+    ++tally_.daemon_deaths;
+    meet_disaster();
+    daemon_up_at_ = now_ + random_.between(milliseconds(1), seconds(2));
+    return;
+  }
   trace_("daemon starts", 0, daemon_.journal().committed().epoch);
 }
 
@@ -291,6 +298,7 @@ void Simulation::step_daemon() {
   if (!alive) {
     trace_("daemon killed in a step");
     ++tally_.daemon_deaths;
+    meet_disaster();
     daemon_up_at_ = now_ + random_.between(milliseconds(1), seconds(5));
     return;
   }

@@ -75,6 +75,8 @@ class Simulation {
   void act_on_daemon();
   void act_on_executor();
   void act_on_watching();
+  /// What may become of the disk of a daemon that is down.
+  void meet_disaster();
   [[nodiscard]] std::optional<std::string> refuses(std::size_t executor, const ModuleEntry& module);
 
   void observe(ExecutorProcess& executor);

@@ -56,7 +56,7 @@ void Simulation::act_on_daemon() {
         daemon_.stop();
       else
         daemon_.kill();
-      if (weather_.new_repo && random_.chance(0.5)) daemon_.disk().lose();
+      meet_disaster();
       daemon_up_at_ = now_ + random_.between(milliseconds(1), seconds(6));
       return;
     }
@@ -78,8 +78,27 @@ void Simulation::act_on_daemon() {
     default:
       if (!weather_.full_disks) return;
       trace_("daemon's disk is full");
-      daemon_.blobs().full = true;
+      {
+        // One disk for both, or only the one of them that asks for room first.
+        const bool blobs = random_.chance(0.7);
+        daemon_.fill_disk(blobs, !blobs || random_.chance(0.7));
+      }
       faults_end_ = now_ + random_.between(milliseconds(50), seconds(3));
+  }
+}
+
+void Simulation::meet_disaster() {
+  if (weather_.power_cuts && random_.chance(0.5)) {
+    trace_("power cut");
+    daemon_.cut_power();
+  }
+  if (!weather_.new_repo || !faults_on_) return;
+  if (random_.chance(0.3)) {
+    trace_("journal lost");
+    daemon_.lose_journal();
+  } else if (random_.chance(0.3)) {
+    trace_("journal damaged");
+    daemon_.damage_journal();
   }
 }
 

@@ -19,6 +19,8 @@ const char* to_string(Plant plant) {
       return "lying-lease";
     case Plant::kForgetfulJournal:
       return "forgetful-journal";
+    case Plant::kSilentPowerCut:
+      return "silent-power-cut";
   }
   return "none";
 }
@@ -47,6 +49,8 @@ Weather draw_weather(Random& random) {
   w.late_events = random.chance(0.2);
   w.no_leases = random.chance(0.12);
   w.new_repo = w.daemon_restarts && random.chance(0.08);
+  w.power_cuts = w.daemon_restarts && random.chance(0.3);
+  w.short_memory = random.chance(0.3);
   w.slow_loading = random.chance(0.2);
   w.refusals = sometimes(0.3, 0.2);
   w.killers = w.executor_restarts ? sometimes(0.3, 0.1) : 0;
@@ -80,6 +84,8 @@ std::string describe(const Weather& w) {
   part(w.late_events, "late file events");
   part(w.no_leases, "no leases");
   part(w.new_repo, "lost journals");
+  part(w.power_cuts, "power cuts");
+  part(w.short_memory, "few epochs retained");
   part(w.slow_loading, "slow loading");
   part(w.refusals > 0, "refusals");
   part(w.killers > 0, "deadly modules");

@@ -14,11 +14,12 @@ namespace moddev::sim {
 /// Known mistakes, to prove that the checkers notice them.
 enum class Plant : std::uint8_t {
   kNone,
-  kDeafToGaps,       // a client that no heartbeat, gap or answer tells that it lags
-  kHastyCommit,      // a client that switches at the announcement
-  kMixedView,        // a loader that leaves a module of the former epoch in the new view
-  kLyingLease,       // a file system whose lease ignores writers
-  kForgetfulJournal  // after a crash the disk holds an older journal
+  kDeafToGaps,        // a client that no heartbeat, gap or answer tells that it lags
+  kHastyCommit,       // a client that switches at the announcement
+  kMixedView,         // a loader that leaves a module of the former epoch in the new view
+  kLyingLease,        // a file system whose lease ignores writers
+  kForgetfulJournal,  // after a crash the disk holds an older journal
+  kSilentPowerCut     // a power cut that the next daemon cannot know of
 };
 [[nodiscard]] const char* to_string(Plant plant);
 
@@ -35,7 +36,9 @@ struct Weather {
   bool overflows = false;
   bool late_events = false;
   bool no_leases = false;
-  bool new_repo = false;  // somebody deletes the journal
+  bool new_repo = false;  // somebody deletes the journal, or the disk damages it
+  bool power_cuts = false;
+  bool short_memory = false;  // few epochs are retained
   bool slow_loading = false;
   double refusals = 0;  // this part of all contents cannot be loaded by some executor
   double killers = 0;   // this part kills the executor that loads it

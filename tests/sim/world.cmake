@@ -5,8 +5,10 @@ add_library(moddev_simulation STATIC
   sim/executor_process.cc
   sim/simulation.cc
   sim/simulation_faults.cc
-  sim/weather.cc)
-target_link_libraries(moddev_simulation PUBLIC moddev_support_world PRIVATE moddev_build_flags)
+  sim/weather.cc
+  support/state/power_cut.cc)
+find_package(SQLite3 REQUIRED)
+target_link_libraries(moddev_simulation PUBLIC moddev_support_world PRIVATE SQLite::SQLite3 moddev_build_flags)
 
 add_executable(moddev_sim sim/main.cc)
 target_link_libraries(moddev_sim PRIVATE moddev_simulation moddev_build_flags)

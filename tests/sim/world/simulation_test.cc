@@ -70,7 +70,8 @@ INSTANTIATE_TEST_SUITE_P(Checkers, PlantedMistake,
                                            Mistake{Plant::kHastyCommit, "PerFleet"},
                                            Mistake{Plant::kMixedView, "PerProcess"},
                                            Mistake{Plant::kLyingLease, "NeverTorn"},
-                                           Mistake{Plant::kForgetfulJournal, "OnlyRises"}),
+                                           Mistake{Plant::kForgetfulJournal, "OnlyRises"},
+                                           Mistake{Plant::kSilentPowerCut, "OnlyRises"}),
                          [](const auto& planted) {
                            std::string name = to_string(planted.param.plant);
                            std::erase(name, '-');

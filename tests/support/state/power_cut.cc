@@ -7,6 +7,8 @@
 #include <fstream>
 #include <new>
 #include <optional>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "protocol/result.h"
@@ -42,6 +44,7 @@ struct Tracked {
 }  // namespace
 
 struct PowerCutDisk::State {
+  PowerCutDisk* disk = nullptr;
   sqlite3_vfs vfs{};
   sqlite3_vfs* real = nullptr;
   std::map<std::string, Tracked> files;
@@ -64,7 +67,23 @@ sqlite3_file* real(sqlite3_file* file) {
   return of(file)->real();
 }
 
+bool is_part(std::string_view suffix) {
+  return suffix.empty() || suffix == "-wal" || suffix == "-journal";
+}
+
 int write_file(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) {
+  if (of(file)->tracked != nullptr) {
+    PowerCutDisk& disk = *g_state->disk;
+    if (disk.full) return SQLITE_FULL;
+    if (const auto part = disk.dies_in_write ? disk.dies_in_write(static_cast<std::size_t>(size))
+                                             : std::optional<std::size_t>()) {
+      MODDEV_ASSERT(*part <= static_cast<std::size_t>(size), "a part of the write");
+      const auto dying = std::exchange(disk.dies_in_write, nullptr);
+      if (*part > 0) (void)write_file(file, data, static_cast<int>(*part), offset);
+      if (disk.died) disk.died();
+      return SQLITE_IOERR_WRITE;
+    }
+  }
   const int code = real(file)->pMethods->xWrite(real(file), data, size, offset);
   if (code == SQLITE_OK && of(file)->tracked != nullptr) {
     of(file)->tracked->unsynced.push_back(
@@ -155,6 +174,7 @@ int delete_file(sqlite3_vfs*, const char* name, int sync_directory) {
 PowerCutDisk::PowerCutDisk() : state_(std::make_unique<State>()) {
   MODDEV_ASSERT(g_state == nullptr, "one such disk at a time");
   State& s = *state_;
+  s.disk = this;
   s.real = sqlite3_vfs_find(nullptr);
   s.vfs = *s.real;
   s.vfs.zName = "power-cut";
@@ -172,6 +192,16 @@ PowerCutDisk::~PowerCutDisk() {
   g_state = nullptr;
 }
 
+void PowerCutDisk::copied(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::map<std::string, Tracked> more;
+  for (const auto& [name, tracked] : state_->files) {
+    if (!name.starts_with(from.string())) continue;
+    const std::string suffix = name.substr(from.string().size());
+    if (is_part(suffix)) more.insert_or_assign(to.string() + suffix, tracked);
+  }
+  for (auto& [name, tracked] : more) state_->files.insert_or_assign(name, std::move(tracked));
+}
+
 void PowerCutDisk::cut(const std::filesystem::path& from, const std::filesystem::path& to,
                        sim::Random& random) {
   // How bad it is: most of the writes arrived, or hardly any.
@@ -179,7 +209,7 @@ void PowerCutDisk::cut(const std::filesystem::path& from, const std::filesystem:
   for (const auto& [name, tracked] : state_->files) {
     if (!name.starts_with(from.string())) continue;
     const std::string suffix = name.substr(from.string().size());
-    if (!suffix.empty() && suffix != "-wal" && suffix != "-journal") continue;
+    if (!is_part(suffix)) continue;
     if ((!tracked.named || tracked.removed) && !random.chance(arrives)) continue;
     if (tracked.removed && tracked.durable.empty()) continue;
     std::string content = tracked.durable;
