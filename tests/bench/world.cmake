@@ -1,4 +1,4 @@
-# edit_to_live, with what it needs: executors, modules, and the moddev program.
+# edit_to_live and crowd, with what they need: executors, modules, and the moddev program.
 if(TARGET moddev)
   foreach(size 4k 64k)
     moddev_add_module(world_bench_module_${size} bench/world/module.c)
@@ -25,6 +25,15 @@ if(TARGET moddev)
     MODDEV_BENCH_MODULE_4K="$<TARGET_FILE:world_bench_module_4k>"
     MODDEV_BENCH_MODULE_64K="$<TARGET_FILE:world_bench_module_64k>"
     MODDEV_BENCH_WATCH="$<TARGET_FILE:moddev>")
+  add_executable(world_crowd_bench
+    bench/world/children.cc
+    bench/world/crowd.cc
+    bench/world/crowd_bench.cc)
+  target_link_libraries(world_crowd_bench PRIVATE moddev_support_world cppzmq moddev_build_flags)
+  target_include_directories(world_crowd_bench PRIVATE ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(world_crowd_bench PRIVATE MODDEV_BENCH_WATCH="$<TARGET_FILE:moddev>")
+  add_dependencies(world_crowd_bench moddev)
+
   add_dependencies(world_edit_to_live_bench
     moddev world_bench_executor world_bench_module_4k world_bench_module_64k)
 endif()
