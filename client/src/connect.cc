@@ -94,7 +94,7 @@ Result<RuntimeParts> common_parts(const ClientOptions& options, const CacheDirec
     parts.session.seed = parts.session.seed << 8 | parts.session.identity.id.bytes[i];
   parts.cache = std::move(*cache);
   parts.views = std::make_shared<ViewStore>();
-  parts.loader = make_loader(LoaderOptions{places.images, *parts.cache});
+  parts.loader = make_loader(LoaderOptions{places.images, *parts.cache, {.enabled = options.trial}});
   parts.on_event = options.on_event;
   return parts;
 }

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <optional>
 
+#include "client/src/load_time_code.h"
+
 namespace moddev {
 namespace {
 
@@ -164,6 +166,7 @@ Status NativeImage::read_dynamic() {
     if (tag == DT_SONAME) soname_ = *text;
     if (tag == DT_NEEDED) needed_.emplace_back(*text);
   }
+  initialisers_ = has_own_initialisers(file_, dynamic_);
   build_id_ = file_.build_id();
   if (build_id_.empty()) return {};
   const auto at = static_cast<std::uint64_t>(build_id_.data() - file_.bytes().data());
@@ -216,6 +219,7 @@ Status NativeImage::read_symbols() {
     Elf64_Sym symbol;
     std::memcpy(&symbol, file_.bytes().data() + dynamic_.symbols + i * sizeof symbol, sizeof symbol);
     const bool undefined = symbol.st_shndx == SHN_UNDEF;
+    initialisers_ |= !undefined && ELF64_ST_TYPE(symbol.st_info) == STT_GNU_IFUNC;
     const bool unique = !undefined && ELF64_ST_BIND(symbol.st_info) == STB_GNU_UNIQUE;
     const bool object = !undefined && ELF64_ST_TYPE(symbol.st_info) == STT_OBJECT;
     if (!undefined && !unique && !object) continue;

@@ -94,6 +94,8 @@ class NativeImage {
   [[nodiscard]] const std::vector<std::span<const std::byte>>& interface_records() const {
     return interface_records_;
   }
+  /// Code of the author runs while it is loaded: load_time_code.h, and resolvers of STT_GNU_IFUNC symbols.
+  [[nodiscard]] bool has_initialisers() const { return initialisers_; }
   /// DF_1_NODELETE.
   [[nodiscard]] bool nodelete() const { return nodelete_; }
   /// Bytes of address space that the loaded segments take.
@@ -129,6 +131,7 @@ class NativeImage {
   std::vector<std::span<const std::byte>> interface_records_;
   bool thread_local_destructors_ = false;
   bool starts_threads_ = false;
+  bool initialisers_ = false;
   bool nodelete_ = false;
   std::uint64_t mapped_bytes_ = 0;
   std::span<const std::byte> build_id_;

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -18,32 +19,22 @@
 namespace moddev {
 namespace {
 
-class LoaderThread final : public Loader {
+std::atomic<std::uint64_t> g_left_behind{0};
+
+/// What the thread works on and with. Shared with it, so that it may be left behind.
+class LoaderWork {
  public:
-  explicit LoaderThread(LoaderOptions options)
-      : options_(std::move(options)), ready_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  explicit LoaderWork(LoaderOptions options)
+      : options_(std::move(options)),
+        ready_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        trials_(options_.trial) {
     MODDEV_ASSERT(ready_ >= 0, "an eventfd can be made at the start of a client");
-    // The thread takes no signals: they belong to the program that we are a guest in.
-    sigset_t all;
-    sigset_t before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] { run(); });
-    ::pthread_setname_np(thread_.native_handle(), "moddev-loader");
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
+  ~LoaderWork() { ::close(ready_); }
+  LoaderWork(const LoaderWork&) = delete;
+  LoaderWork& operator=(const LoaderWork&) = delete;
 
-  ~LoaderThread() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    work_.notify_one();
-    thread_.join();
-    ::close(ready_);
-  }
-
-  void prepare(LoadPlan plan) override {
+  void prepare(LoadPlan plan) {
     {
       const std::lock_guard lock(mutex_);
       MODDEV_ASSERT(!preparing_, "one preparation at a time");
@@ -53,7 +44,7 @@ class LoaderThread final : public Loader {
     work_.notify_one();
   }
 
-  std::optional<LoadOutcome> poll() override {
+  std::optional<LoadOutcome> poll() {
     const std::lock_guard lock(mutex_);
     if (!outcome_) return std::nullopt;
     std::uint64_t count = 0;
@@ -62,7 +53,7 @@ class LoaderThread final : public Loader {
     return std::exchange(outcome_, std::nullopt);
   }
 
-  void retire(std::shared_ptr<const View> view) override {
+  void retire(std::shared_ptr<const View> view) {
     {
       const std::lock_guard lock(mutex_);
       retired_.push_back(std::move(view));
@@ -70,16 +61,25 @@ class LoaderThread final : public Loader {
     work_.notify_one();
   }
 
-  [[nodiscard]] std::vector<int> descriptors() const override { return {ready_}; }
+  [[nodiscard]] int ready() const { return ready_; }
+
+  void run();
+  /// Asks run() to come to its end. False: it is in a module's code, and uses nothing any more that is not
+  /// its own or the module's.
+  [[nodiscard]] bool end();
 
  private:
-  void run();
   void post(LoadOutcome outcome);
   void keep_later(LoadPlan& plan);
-  void unload(std::vector<std::shared_ptr<const View>> views);
+  void enter_module_code();
+  /// Whether there is somebody to go on for.
+  [[nodiscard]] bool leave_module_code();
+  [[nodiscard]] bool unload(std::vector<std::shared_ptr<const View>> views);
+  void finish();
 
   const LoaderOptions options_;
   const int ready_;
+  Trials trials_;
 
   std::mutex mutex_;
   std::condition_variable work_;
@@ -88,16 +88,50 @@ class LoaderThread final : public Loader {
   std::optional<LoadPlan> plan_;
   std::optional<LoadOutcome> outcome_;
   std::vector<std::shared_ptr<const View>> retired_;
+  // For end().
+  std::condition_variable moved_;
+  bool in_module_code_ = false;
+  bool ended_ = false;
+  bool left_behind_ = false;
 
   // Of the thread.
   Result<std::shared_ptr<NativeImages>> images_ = std::shared_ptr<NativeImages>();
   std::deque<std::pair<Digest, SharedBytes>> to_keep_;
   std::size_t bytes_to_keep_ = 0;
+};
 
+class LoaderThread final : public Loader {
+ public:
+  explicit LoaderThread(LoaderOptions options) : work_(std::make_shared<LoaderWork>(std::move(options))) {
+    // The thread takes no signals: they belong to the program that we are a guest in.
+    sigset_t all;
+    sigset_t before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    thread_ = std::thread([work = work_] { work->run(); });
+    ::pthread_setname_np(thread_.native_handle(), "moddev-loader");
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
+  ~LoaderThread() override {
+    if (work_->end()) {
+      thread_.join();
+    } else {
+      thread_.detach();
+    }
+  }
+
+  void prepare(LoadPlan plan) override { work_->prepare(std::move(plan)); }
+  std::optional<LoadOutcome> poll() override { return work_->poll(); }
+  void retire(std::shared_ptr<const View> view) override { work_->retire(std::move(view)); }
+  [[nodiscard]] std::vector<int> descriptors() const override { return {work_->ready()}; }
+
+ private:
+  std::shared_ptr<LoaderWork> work_;
   std::thread thread_;
 };
 
-void LoaderThread::run() {
+void LoaderWork::run() {
   images_ = NativeImages::open(options_.image_directory);
   std::unique_lock lock(mutex_);
   const auto called = [this] { return plan_ || !retired_.empty() || stopping_; };
@@ -112,12 +146,15 @@ void LoaderThread::run() {
       LoadPlan plan = *std::exchange(plan_, std::nullopt);
       lock.unlock();
       quiet = false;
-      post(run_transaction(plan, options_.cache, images_));
+      LoadOutcome outcome =
+          run_transaction(plan, options_.cache, images_, trials_, [this] { enter_module_code(); });
+      if (!leave_module_code()) return finish();
+      post(std::move(outcome));
       keep_later(plan);
     } else if (!retired_.empty()) {
       auto views = std::exchange(retired_, {});
       lock.unlock();
-      unload(std::move(views));
+      if (!unload(std::move(views))) return finish();
     } else if (!to_keep_.empty()) {
       lock.unlock();
       const auto [digest, bytes] = std::move(to_keep_.front());
@@ -134,18 +171,51 @@ void LoaderThread::run() {
   // An outcome that nobody took goes the way of all views.
   std::optional<LoadOutcome> outcome = std::exchange(outcome_, std::nullopt);
   lock.unlock();
-  if (outcome && outcome->view) unload({std::move(outcome->view)});
+  if (outcome && outcome->view && !unload({std::move(outcome->view)})) return finish();
   if (images_) (*images_)->wait_for_stops();
+  finish();
 }
 
-void LoaderThread::post(LoadOutcome outcome) {
+bool LoaderWork::end() {
+  trials_.stop();
+  std::unique_lock lock(mutex_);
+  stopping_ = true;
+  work_.notify_one();
+  if (moved_.wait_for(lock, kModulePatience, [this] { return ended_; })) return true;
+  moved_.wait(lock, [this] { return ended_ || in_module_code_; });
+  if (ended_) return true;
+  left_behind_ = true;
+  ++g_left_behind;
+  return false;
+}
+
+void LoaderWork::enter_module_code() {
+  const std::lock_guard lock(mutex_);
+  in_module_code_ = true;
+  moved_.notify_one();
+}
+
+bool LoaderWork::leave_module_code() {
+  const std::lock_guard lock(mutex_);
+  in_module_code_ = false;
+  return !left_behind_;
+}
+
+void LoaderWork::finish() {
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  if (left_behind_) --g_left_behind;
+  moved_.notify_one();
+}
+
+void LoaderWork::post(LoadOutcome outcome) {
   const std::lock_guard lock(mutex_);
   outcome_ = std::move(outcome);
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(ready_, &one, sizeof one);
 }
 
-void LoaderThread::keep_later(LoadPlan& plan) {
+void LoaderWork::keep_later(LoadPlan& plan) {
   for (auto& [digest, bytes] : plan.bytes) {
     if (bytes == nullptr) continue;
     bytes_to_keep_ += bytes->size();
@@ -157,15 +227,22 @@ void LoaderThread::keep_later(LoadPlan& plan) {
   }
 }
 
-void LoaderThread::unload(std::vector<std::shared_ptr<const View>> views) {
+bool LoaderWork::unload(std::vector<std::shared_ptr<const View>> views) {
+  enter_module_code();
   views.clear();
+  if (!leave_module_code()) return false;
   if (images_) (*images_)->settle();
+  return true;
 }
 
 }  // namespace
 
 std::unique_ptr<Loader> make_loader(LoaderOptions options) {
   return std::make_unique<LoaderThread>(std::move(options));
+}
+
+std::uint64_t loaders_left_behind() {
+  return g_left_behind;
 }
 
 }  // namespace moddev

@@ -92,6 +92,13 @@ Runtime::~Runtime() {
   if (events_thread_.joinable()) events_thread_.join();
   // The session gives its prepared views to the loader, the loader unloads them: in this order.
   session_.reset();
+  remembered_.reset();
+  // The live one, too, unless a Function has it yet: the loader does not wait for ever for a module's
+  // destructors.
+  if (parts_.views.use_count() == 1) {
+    parts_.views->publish(nullptr, clock_.now());
+    for (auto& view : parts_.views->collect()) parts_.loader->retire(std::move(view));
+  }
   parts_.link.reset();
   parts_.loader.reset();
   parts_.outlives.reset();

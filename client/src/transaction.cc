@@ -65,15 +65,17 @@ struct Item {
 class Transaction {
  public:
   Transaction(const LoadPlan& plan, BlobStore& cache, const Result<std::shared_ptr<NativeImages>>& images)
-      : plan_(plan), cache_(cache), images_(images) {}
+      : plan_(plan), cache_(cache), images_(images), order_(load_order(plan.manifest)) {}
 
-  LoadOutcome run() {
+  LoadOutcome run(Trials& trials, const std::function<void()>& before_loading) {
     take_over_unchanged();
     for (auto& [name, item] : items_) read(item);
     for (auto& [name, item] : items_) find_needs(item);
     name_images();
     for (auto& [name, item] : items_) write(item);
-    for (const std::string& name : load_order(plan_.manifest)) {
+    try_out(trials);
+    if (before_loading) before_loading();
+    for (const std::string& name : order_) {
       if (const auto found = items_.find(name); found != items_.end()) load(found->second);
     }
     return outcome();
@@ -86,6 +88,9 @@ class Transaction {
   void name_images();
   [[nodiscard]] bool any_image_is_mapped() const;
   void write(Item& item);
+  void try_out(Trials& trials);
+  /// Whether it, or a module that it needs by DT_NEEDED, has failed. In the order of loading.
+  [[nodiscard]] bool needs_a_failed_one(const Item& item) const;
   void load(Item& item);
   LoadOutcome outcome();
 
@@ -107,6 +112,7 @@ class Transaction {
   const LoadPlan& plan_;
   BlobStore& cache_;
   const Result<std::shared_ptr<NativeImages>>& images_;
+  std::vector<std::string> order_;  // of loading
   std::map<std::string, Item, std::less<>> items_;
   std::map<std::string, Offer, std::less<>> taken_over_;
   std::map<std::string, const Offer*, std::less<>> offers_;  // of both
@@ -253,6 +259,42 @@ void Transaction::write(Item& item) {
   item.restoration = image->restoration();
 }
 
+bool Transaction::needs_a_failed_one(const Item& item) const {
+  return std::any_of(item.modules_needed.begin(), item.modules_needed.end(), [&](const auto& needed) {
+    const auto below = items_.find(needed.second);
+    return below != items_.end() && below->second.failed;
+  });
+}
+
+void Transaction::try_out(Trials& trials) {
+  // Once more without those that failed, until no more do: all of the set are told together.
+  for (;;) {
+    std::vector<TrialCandidate> candidates;
+    std::vector<Item*> whose;
+    std::set<std::string, std::less<>> left_out;
+    for (const std::string& name : order_) {
+      const auto found = items_.find(name);
+      if (found == items_.end() || !found->second.image) continue;
+      Item& item = found->second;
+      const bool below_is_out =
+          std::any_of(item.modules_needed.begin(), item.modules_needed.end(),
+                      [&](const auto& needed) { return left_out.contains(needed.second); });
+      if (item.failed || below_is_out || needs_a_failed_one(item)) {
+        left_out.insert(name);
+      } else if (item.image->has_initialisers()) {
+        // What is never unloaded here is not unloaded there.
+        const bool close = !item.image->starts_threads() && !item.image->nodelete();
+        candidates.push_back({*closure_digest(plan_.manifest, name), {item.offer.path, close}});
+        whose.push_back(&item);
+      }
+    }
+    if (candidates.empty()) return;
+    const auto refusal = trials.first_refusal(candidates);
+    if (!refusal) return;
+    fail(*whose[refusal->candidate], {ErrorCode::kRefused, refusal->reason, 0});
+  }
+}
+
 void Transaction::load(Item& item) {
   const ModuleEntry& entry = *item.entry;
   if (item.failed) return;
@@ -261,12 +303,9 @@ void Transaction::load(Item& item) {
     return;
   }
   // Whoever needs a module that failed cannot be judged; the reason has been told with that one.
-  for (const auto& [needed, module] : item.modules_needed) {
-    const auto below = items_.find(module);
-    if (below != items_.end() && below->second.failed) {
-      item.failed = true;
-      return;
-    }
+  if (needs_a_failed_one(item)) {
+    item.failed = true;
+    return;
   }
   NativeFacts facts;
   facts.name = entry.name;
@@ -311,8 +350,9 @@ LoadOutcome Transaction::outcome() {
 }  // namespace
 
 LoadOutcome run_transaction(const LoadPlan& plan, BlobStore& cache,
-                            const Result<std::shared_ptr<NativeImages>>& images) {
-  return Transaction(plan, cache, images).run();
+                            const Result<std::shared_ptr<NativeImages>>& images, Trials& trials,
+                            const std::function<void()>& before_loading) {
+  return Transaction(plan, cache, images).run(trials, before_loading);
 }
 
 }  // namespace moddev

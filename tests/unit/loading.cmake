@@ -28,6 +28,7 @@ moddev_add_test(loading_loader_test
     unit/loading/interfaces_test.cc
     unit/loading/loader_test.cc
     unit/loading/traps_test.cc
+    unit/loading/trial_test.cc
   LIBRARIES moddev_support_loading
   KIND unit SANITIZE asan)
 target_compile_definitions(loading_loader_test PRIVATE

@@ -16,6 +16,7 @@
 #include <string>
 #include <utility>
 
+#include "client/src/loader_thread.h"
 #include "protocol/clock.h"
 #include "tools/moddev/asking.h"
 #include "tools/moddev/command.h"
@@ -181,7 +182,7 @@ int call_until_ended(Caller* caller, const Bell& bell, const Interrupt& interrup
   }
 }
 
-int run_executor(const ExecutorFlags& flags) {
+int run_until_ended(const ExecutorFlags& flags) {
   Target target;
   if (!flags.call.empty()) {
     auto parsed = parse_target(flags.call);
@@ -220,6 +221,16 @@ int run_executor(const ExecutorFlags& flags) {
   Caller caller(target, *client, **teller);
   return call_until_ended(flags.call.empty() ? nullptr : &caller, (*teller)->bell(), **interrupt,
                           std::chrono::milliseconds(flags.every_ms));
+}
+
+int run_executor(const ExecutorFlags& flags) {
+  const int code = run_until_ended(flags);
+  if (loaders_left_behind() == 0) return code;
+  // What hangs in an initialiser has the dynamic loader's lock, which exit() wants.
+  mention(
+      "Code of a module (an initialiser, a hook or a destructor) did not return; the process ends without "
+      "it.");
+  ::_exit(code);
 }
 
 }  // namespace

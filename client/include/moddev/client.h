@@ -71,6 +71,13 @@ struct ClientOptions {
   /// Large modules as patches or compressed also from a daemon on this machine, where whole ones are faster.
   /// From another machine they always come so.
   bool small_transfers = false;
+  /// A native module with code that runs while it is loaded (static objects with constructors, ...) is loaded
+  /// in a child process first, once for each new content: if it throws, crashes, exits or hangs there, or
+  /// crashes when it is unloaded, its epoch is refused with the reason and this process goes on. The child is
+  /// a copy of this process with one thread, in which signals have their default effect; it raises no
+  /// SIGCHLD. Costs a fork(). Off: for programs that cannot be forked, and for initialisers that need this
+  /// program's other threads.
+  bool trial = true;
   /// Must not throw, and must not destroy the client.
   std::function<void(const ClientEvent&)> on_event;
 };
@@ -104,7 +111,8 @@ struct ClientFactory;
 
 /// One connection to a daemon, with a thread for messages and a thread for loading. All methods may be called
 /// from any thread. Destroying it leaves the fleet and, when the last Function is gone too, unloads; pins
-/// must not outlive both.
+/// must not outlive both. A module's code that hangs in an initialiser, a hook or a destructor is waited for
+/// two seconds, then its thread is left behind; exit() may wait for ever then, _exit() does not.
 class Client {
  public:
   /// Fails only for what can never work (malformed endpoint, unusable cache directory): without a daemon the

@@ -55,6 +55,7 @@ void one_size(Workshop& workshop, std::size_t filling, int rounds) {
   Executor executor(workshop.directory() / "images");
   auto images = NativeImages::open(workshop.directory() / "direct");
   MemoryBlobStore cache;
+  Trials trials;
   Repository repository;
   Times plain;
   Times write_and_open;
@@ -80,7 +81,7 @@ void one_size(Workshop& workshop, std::size_t filling, int rounds) {
     const LoadPlan plan{repository.commit(), nullptr, {{digest_of(*bytes), bytes}}};
     {
       const double start = now_us();
-      LoadOutcome outcome = run_transaction(plan, cache, images);
+      LoadOutcome outcome = run_transaction(plan, cache, images, trials);
       const double end = now_us();
       MODDEV_ASSERT(outcome.view != nullptr, "the benchmark's library loads");
       transaction.add(end - start);
@@ -106,6 +107,7 @@ void many_modules(Workshop& workshop, int count, int rounds) {
   const Bytes library = *workshop.library("many", source(4096), {"-s"});
   auto images = NativeImages::open(workshop.directory() / "direct");
   MemoryBlobStore cache;
+  Trials trials;
   Repository repository;
   ViewStore views;
   Times prepare;
@@ -118,7 +120,7 @@ void many_modules(Workshop& workshop, int count, int rounds) {
     }
     const LoadPlan plan{repository.commit(), views.current(), repository.bytes()};
     const double start = now_us();
-    LoadOutcome outcome = run_transaction(plan, cache, images);
+    LoadOutcome outcome = run_transaction(plan, cache, images, trials);
     const double prepared = now_us();
     views.publish(std::move(outcome.view), TimePoint{});
     const double switched = now_us();

@@ -49,10 +49,12 @@ void Repository::put(const std::string& name, ModuleKind kind, SharedBytes bytes
   bytes_[digest] = std::move(bytes);
 }
 
-Executor::Executor(const std::filesystem::path& image_directory)
-    : views_(std::make_unique<ViewStore>()), loader_(make_loader({image_directory, cache_})) {}
+Executor::Executor(const std::filesystem::path& image_directory, TrialOptions trial)
+    : views_(std::make_unique<ViewStore>()), loader_(make_loader({image_directory, cache_, trial})) {}
 
 Executor::~Executor() {
+  views_->publish(nullptr, now());
+  for (auto& view : views_->collect()) loader_->retire(std::move(view));
   views_.reset();
   loader_.reset();
 }

@@ -52,7 +52,7 @@ class Repository {
 
 class Executor {
  public:
-  explicit Executor(const std::filesystem::path& image_directory);
+  explicit Executor(const std::filesystem::path& image_directory, TrialOptions trial = {});
   ~Executor();
 
   /// Prepares the repository's next epoch, and makes it live if it can be loaded. Returns the failures.
