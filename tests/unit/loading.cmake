@@ -39,3 +39,16 @@ moddev_add_test(loading_stress_test
     unit/loading/stress_test.cc
   LIBRARIES moddev_support_loading
   KIND unit SANITIZE asan tsan)
+
+if(NOT MODDEV_SANITIZE)  # as a user's executor
+  add_executable(loading_debuggee support/loading/debuggee.cc)
+  target_link_libraries(loading_debuggee PRIVATE moddev_support_loading moddev_build_flags)
+  target_include_directories(loading_debuggee PRIVATE ${PROJECT_SOURCE_DIR})
+  moddev_add_test(loading_debugger_test
+    SOURCES
+      unit/loading/debugger_test.cc
+    LIBRARIES moddev_support_loading
+    KIND unit)
+  add_dependencies(loading_debugger_test loading_debuggee)
+  target_compile_definitions(loading_debugger_test PRIVATE MODDEV_DEBUGGEE="$<TARGET_FILE:loading_debuggee>")
+endif()

@@ -49,14 +49,14 @@ def wait_for(condition, what, patience=PATIENCE, state=None):
 class Process:
     """One program; its JSON lines as they come, and its diagnostics."""
 
-    def __init__(self, fleet, command, name, extra_environment=None):
+    def __init__(self, fleet, command, name, extra_environment=None, stdin=None):
         self.name = name
         self.lines = []
         self.stderr_path = fleet.root / f"{name}.{len(fleet.processes)}.stderr"
         environment = dict(fleet.environment, **(extra_environment or {}))
         with open(self.stderr_path, "wb") as stderr:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment,
-                                            cwd=fleet.root)
+            self.process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr,
+                                            env=environment, cwd=fleet.root)
         self._waiting = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
