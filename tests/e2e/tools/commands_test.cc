@@ -222,8 +222,9 @@ TEST(Status, HasTheKeysOfTheContract) {
   const Ran ran = yard.run({"status", "--json"});
   EXPECT_EQ(ran.exit_code, 0);
   const Json status = Json::parse(ran.out);
-  EXPECT_THAT(keys(status), ElementsAre("endpoint", "repo", "incarnation", "epoch", "committed_epoch",
-                                        "directory", "backend", "modules", "executors"));
+  EXPECT_THAT(keys(status),
+              ElementsAre("endpoint", "repo", "incarnation", "epoch", "committed_epoch", "directory",
+                          "backend", "modules", "executors", "holds", "transfers"));
   ASSERT_EQ(status["modules"].size(), 1U);
   EXPECT_THAT(keys(status["modules"][0]),
               ElementsAre("name", "kind", "version", "digest", "size", "changed_at", "depends_on"));
