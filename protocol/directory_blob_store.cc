@@ -9,8 +9,10 @@
 #include <charconv>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <set>
 
+#include "protocol/background_hasher.h"
 #include "protocol/blob_store.h"
 #include "protocol/descriptor.h"
 #include "protocol/limits.h"
@@ -139,7 +141,12 @@ class DirectoryBlobStore::Writer final : public BlobWriter {
 
   Status write(std::span<const std::byte> data) override {
     MODDEV_ASSERT(!finished_, "no write() after finish()");
-    hasher_.update(data);
+    if (!beside_ && size_ >= kHashBeside) beside_.emplace(std::move(hasher_));
+    if (beside_) {
+      beside_->update(data);
+    } else {
+      hasher_.update(data);
+    }
     size_ += data.size();
     if (temporary_ == nullptr && size_ <= limits::kBlobWriterBuffer) {
       buffer_.insert(buffer_.end(), data.begin(), data.end());
@@ -153,7 +160,8 @@ class DirectoryBlobStore::Writer final : public BlobWriter {
   Result<Digest> finish() override {
     MODDEV_ASSERT(!finished_, "finish() once");
     finished_ = true;
-    digest_ = hasher_.finish();
+    digest_ = beside_ ? beside_->finish() : hasher_.finish();
+    beside_.reset();
     return digest_;
   }
 
@@ -199,6 +207,7 @@ class DirectoryBlobStore::Writer final : public BlobWriter {
   std::unique_ptr<Temporary> temporary_;
   Bytes buffer_;
   Hasher hasher_;
+  std::optional<BackgroundHasher> beside_;  // has taken over from hasher_
   std::uint64_t size_ = 0;
   Digest digest_;
   bool finished_ = false;

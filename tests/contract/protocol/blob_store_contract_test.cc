@@ -7,6 +7,7 @@
 #include <functional>
 #include <thread>
 
+#include "protocol/background_hasher.h"
 #include "protocol/blob_store.h"
 #include "protocol/limits.h"
 
@@ -61,6 +62,31 @@ TEST_P(BlobStoreContract, TheEmptyBlobIsABlob) {
   EXPECT_TRUE(store_->contains(digest));
   EXPECT_EQ(store_->size(digest).value(), 0U);
   EXPECT_EQ(text_of(digest), "");
+}
+
+TEST_P(BlobStoreContract, LargeBlobsAreHashedWhole) {
+  // Past the size from which they are hashed beside the writing, and by more pieces than wait for that.
+  constexpr std::size_t kPiece = 256 * 1024;
+  const std::size_t count = kHashBeside / kPiece + 3 * kHashedAhead;
+  Hasher expected;
+  auto writer = store_->create().value();
+  for (std::size_t i = 0; i < count; ++i) {
+    const Bytes piece(kPiece + i, static_cast<std::byte>(i));
+    expected.update(piece);
+    ASSERT_TRUE(writer->write(piece).ok());
+  }
+  const Digest digest = writer->finish().value();
+  EXPECT_EQ(digest, expected.finish());
+  ASSERT_TRUE(writer->commit().ok());
+  EXPECT_EQ(store_->read(digest).value()->size(), writer->size());
+}
+
+TEST_P(BlobStoreContract, ALargeBlobThatIsGivenUpLeavesNothing) {
+  auto writer = store_->create().value();
+  const Bytes piece(kHashBeside, std::byte{7});
+  for (std::size_t i = 0; i < kHashedAhead; ++i) ASSERT_TRUE(writer->write(piece).ok());
+  writer.reset();
+  EXPECT_THAT(store_->list().value(), UnorderedElementsAre());
 }
 
 TEST_P(BlobStoreContract, PiecesOfAWriterBecomeOneBlob) {
