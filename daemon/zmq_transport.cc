@@ -235,24 +235,27 @@ std::optional<IncomingRequest> ZmqTransport::State::take(std::vector<zmq::messag
   peer.envelope.push_back(bytes_of(parts.front()));
   std::size_t at = 1;
   while (at < parts.size() && parts[at].size() != 0) ++at;
-  if (at == parts.size() || too_many) {
-    const std::uint64_t id =
-        parts.size() > 1 && !too_many
-            ? request_id_of({static_cast<const std::byte*>(parts[1].data()), parts[1].size()})
-            : 0;
-    peer.envelope.push_back(share(""));
-    complain(
-        peer, id,
-        too_many
-            ? Error{ErrorCode::kLimit, "The request has more than " +
-                                           std::to_string(limits::kFramesPerMessage) +
-                                           " frames (kFramesPerMessage)."}
-            : Error{ErrorCode::kInvalidArgument,
-                    "The request has no empty frame before its header. A REQ socket sends one by itself; a "
-                    "DEALER has to."});
+  const auto header_id = [&](std::size_t header) -> std::uint64_t {
+    if (header >= parts.size()) return 0;
+    return request_id_of({static_cast<const std::byte*>(parts[header].data()), parts[header].size()});
+  };
+  const bool delimited = at < parts.size();
+  if (!delimited) peer.envelope.push_back(share(""));
+  for (std::size_t i = 1; delimited && i <= at; ++i) peer.envelope.push_back(bytes_of(parts[i]));
+  if (too_many) {
+    complain(peer, delimited ? header_id(at + 1) : 0,
+             {ErrorCode::kLimit, "The request has more than " + std::to_string(limits::kFramesPerMessage) +
+                                     " frames (kFramesPerMessage)."});
     return std::nullopt;
   }
-  for (std::size_t i = 1; i <= at; ++i) peer.envelope.push_back(bytes_of(parts[i]));
+  if (!delimited) {
+    complain(
+        peer, header_id(1),
+        {ErrorCode::kInvalidArgument,
+         "The request has no empty frame before its header. A REQ socket sends one by itself; a DEALER has "
+         "to."});
+    return std::nullopt;
+  }
   Frames frames;
   frames.reserve(parts.size() - at - 1);
   for (std::size_t i = at + 1; i < parts.size(); ++i) frames.push_back(bytes_of(parts[i]));

@@ -146,6 +146,20 @@ TEST_F(ZmqTransportTest, FramesOfOneMessageAreBounded) {
   EXPECT_EQ(reply_of(answered(dealer), true).id, 2U);
 }
 
+/// A REQ socket that numbers its requests drops an answer without the number: it would wait for ever.
+TEST_F(ZmqTransportTest, TooManyFramesAreAnsweredWithTheirEnvelope) {
+  bind({ipc()});
+  zmq::socket_t req = connect(zmq::socket_type::req, ipc());
+  req.set(zmq::sockopt::req_correlate, 1);
+  req.set(zmq::sockopt::req_relaxed, 1);
+  Frames frames = encode(Request{17, StatusRequest{}});
+  frames.resize(limits::kFramesPerMessage + 1, share("x"));
+  send_frames(req, frames, false);
+  const Reply reply = reply_of(answered(req), false);
+  EXPECT_EQ(reply.id, 17U);
+  EXPECT_EQ(std::get<ErrorReply>(reply.body).code, ErrorCode::kLimit);
+}
+
 TEST_F(ZmqTransportTest, AFrameThatIsTooLargeCostsTheConnectionOnly) {
   bind({ipc()});
   zmq::socket_t flood = connect(zmq::socket_type::dealer, ipc());
