@@ -53,6 +53,10 @@ inline constexpr std::size_t kOpenPieceBytes = 4 * kChunkBytes;
 /// Fetched and announced modules of one epoch that are kept in memory until they are loaded. Those beyond go
 /// through the cache on disk, as do all that are larger than one piece.
 inline constexpr std::size_t kBytesInMemory = 16UL * 1024 * 1024;
+/// Frames of this size and up to one piece are received into memory that is kept, so many at most, as long as
+/// the connection.
+inline constexpr std::size_t kPooledFrameBytes = 64UL * 1024;
+inline constexpr std::size_t kPooledFrames = 4;
 /// Without any piece for so long, what is open is asked for again; doubles from the first to the last.
 inline constexpr auto kPieceFirst = std::chrono::milliseconds(1000);
 inline constexpr auto kPieceLast = std::chrono::milliseconds(8000);

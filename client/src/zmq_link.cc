@@ -2,7 +2,10 @@
 
 #include <unistd.h>
 
+#include <memory>
+#include <mutex>
 #include <utility>
+#include <vector>
 #include <zmq.hpp>
 
 #include "client/src/limits.h"
@@ -28,10 +31,37 @@ void set_common_options(zmq::socket_t& socket) {
   socket.set(ipv6, true);
 }
 
-SharedBytes bytes_of(const zmq::message_t& message) {
-  const auto* data = static_cast<const std::byte*>(message.data());
-  return std::make_shared<const Bytes>(data, data + message.size());
-}
+/// Memory of large frames, for the next ones: fresh pages cost more than the copy. Whoever drops the last
+/// reference gives it back, on any thread.
+class FramePool : public std::enable_shared_from_this<FramePool> {
+ public:
+  SharedBytes copy_of(const zmq::message_t& message) {
+    const auto* data = static_cast<const std::byte*>(message.data());
+    if (message.size() < limits::kPooledFrameBytes)
+      return std::make_shared<const Bytes>(data, data + message.size());
+    auto bytes = std::make_unique<Bytes>(take());
+    bytes->assign(data, data + message.size());
+    return {bytes.release(), [pool = shared_from_this()](const Bytes* used) {
+              pool->give_back(std::unique_ptr<Bytes>(const_cast<Bytes*>(used)));
+            }};
+  }
+
+ private:
+  Bytes take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return {};
+    Bytes bytes = std::move(free_.back());
+    free_.pop_back();
+    return bytes;
+  }
+  void give_back(std::unique_ptr<Bytes> bytes) {
+    const std::lock_guard lock(mutex_);
+    if (free_.size() < limits::kPooledFrames && bytes->capacity() <= limits::kChunkBytes)
+      free_.push_back(std::move(*bytes));
+  }
+  std::mutex mutex_;
+  std::vector<Bytes> free_;
+};
 
 /// Whether the directory of the socket is the user's own. A missing one becomes the daemon's later.
 Status may_connect(const Endpoint& endpoint) {
@@ -57,6 +87,7 @@ struct ZmqLink::State {
   std::optional<Error> problem;
   std::uint64_t malformed = 0;
   Frames frames;  // of the last message; kept for its memory
+  std::shared_ptr<FramePool> pool = std::make_shared<FramePool>();
 };
 
 ZmqLink::ZmqLink(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -161,7 +192,7 @@ bool ZmqLink::State::receive_frames(zmq::socket_t& socket) {
       if (!socket.recv(part, zmq::recv_flags::dontwait)) return false;
       more = part.more();
       too_many = too_many || frames.size() >= limits::kFramesPerMessage;
-      if (!too_many) frames.push_back(bytes_of(part));
+      if (!too_many) frames.push_back(pool->copy_of(part));
     }
     if (!too_many) return true;
     ++malformed;

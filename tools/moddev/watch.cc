@@ -1,4 +1,6 @@
 // `moddev watch DIR`: the daemon in the foreground, and what it does as lines for a person or a script.
+#include <malloc.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
@@ -235,7 +237,26 @@ class Teller {
   LinePrinter printer_;
 };
 
+/// Every executor is two connections, and the usual 1024 descriptors are soon gone: ZeroMQ then ends the
+/// program (libzmq 4.3.4, src/ipc_listener.cpp asserts on EMFILE). Who may have more has more.
+void allow_many_connections() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == files.rlim_max) return;
+  files.rlim_cur = files.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &files);
+}
+
+/// Memory that was freed serves the next piece of a blob: to get it from the kernel anew each time costs more
+/// than reading and sending the piece (mallopt(3); setting either ends the automatic adjustment).
+void keep_freed_memory() {
+  constexpr int kKept = 16 * 1024 * 1024;
+  ::mallopt(M_MMAP_THRESHOLD, kKept);
+  ::mallopt(M_TRIM_THRESHOLD, kKept);
+}
+
 int run_watch(const WatchFlags& flags) {
+  allow_many_connections();
+  keep_freed_memory();
   SystemClock clock;
   auto parts = assemble(flags, clock);
   if (!parts) return failed(parts.error());

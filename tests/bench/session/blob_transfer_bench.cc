@@ -1,8 +1,11 @@
-// Blobs through the client's fetcher and its real sockets from a store on disk, beside raw libzmq that sends
-// as many bytes as one message from memory to memory. In one process, over ipc; the daemon's side is the loop
-// of a ROUTER that reads pieces from the store, as zmq_transport does.
-//   blob_transfer_bench [BYTES...]
+// Blobs from `moddev watch` as it is, through the client's fetcher and its sockets into a cache on disk,
+// beside raw libzmq: a process that sends as many bytes as one message from memory to memory. Ours are read
+// from the daemon's store, verified and written to the cache (up to one piece: kept in memory); so raw libzmq
+// is shown as it is and with SHA-256 over what came. While the largest one is fetched, how long small
+// requests of another client take.
+//   blob_transfer_bench [--directory DIR] [--watch PROGRAM] [BYTES...]
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,24 +13,41 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 #include <zmq.hpp>
 
 #include "client/src/fetcher.h"
+#include "client/src/requester.h"
 #include "client/src/zmq_link.h"
-#include "daemon/zmq_transport.h"
 #include "protocol/blob_store.h"
-#include "tests/support/session/zmq_daemon.h"
+#include "tests/bench/world/children.h"
 
-namespace moddev {
+namespace moddev::bench {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
+using std::chrono::seconds;
+
+constexpr auto kPatience = seconds(120);
+
+[[noreturn]] void give_up(const std::string& why) {
+  std::fprintf(stderr, "blob_transfer_bench: %s\n", why.c_str());
+  std::exit(1);
+}
 
 double seconds_since(SteadyClock::time_point start) {
   return std::chrono::duration<double>(SteadyClock::now() - start).count();
+}
+
+double at(std::vector<double> values, double part) {
+  std::sort(values.begin(), values.end());
+  return values.at(
+      std::min(values.size() - 1, static_cast<std::size_t>(part * static_cast<double>(values.size()))));
 }
 
 Bytes content(std::size_t size) {
@@ -43,27 +63,6 @@ Bytes content(std::size_t size) {
   return bytes;
 }
 
-/// A daemon's transport with nothing behind it but a store.
-void serve(daemon::ZmqTransport& transport, const BlobStore& store, const std::atomic<bool>& stop) {
-  while (!stop) {
-    bool idle = true;
-    while (auto request = transport.receive()) {
-      idle = false;
-      const auto* piece = std::get_if<BlobRequest>(&request->request.body);
-      if (piece == nullptr) continue;
-      auto bytes = store.read_range(piece->digest, piece->offset, piece->length);
-      if (!bytes) continue;
-      transport.reply(request->peer,
-                      {request->request.id, BlobReply{piece->digest, piece->offset,
-                                                      *store.size(piece->digest), share(std::move(*bytes))}});
-    }
-    if (!idle || transport.pending()) continue;
-    std::vector<pollfd> waiting;
-    for (const int descriptor : transport.descriptors()) waiting.push_back({descriptor, POLLIN, 0});
-    ::poll(waiting.data(), waiting.size(), 10);
-  }
-}
-
 double fetch(client::ZmqLink& link, DirectoryBlobStore& cache, const Digest& digest, std::size_t size) {
   SystemClock clock;
   client::Fetcher fetcher(cache);
@@ -71,6 +70,7 @@ double fetch(client::ZmqLink& link, DirectoryBlobStore& cache, const Digest& dig
   const auto start = SteadyClock::now();
   fetcher.want({{digest, size}}, clock.now());
   while (!fetcher.done()) {
+    if (!fetcher.problems().empty()) give_up(fetcher.problems().begin()->second.message);
     fetcher.step(clock.now(), [&link](const BlobRequest& piece) {
       link.send({++id, piece});
       return id;
@@ -90,68 +90,179 @@ double fetch(client::ZmqLink& link, DirectoryBlobStore& cache, const Digest& dig
   return took;
 }
 
-double raw(zmq::context_t& context, const std::string& endpoint, const Bytes& bytes) {
-  zmq::socket_t sender(context, zmq::socket_type::dealer);
-  zmq::socket_t receiver(context, zmq::socket_type::dealer);
-  sender.bind(endpoint);
-  receiver.connect(endpoint);
-  std::thread answering([&] {
+int be_a_raw_sender(const std::string& endpoint, std::size_t size) {
+  const Bytes bytes = content(size);
+  zmq::context_t context;
+  zmq::socket_t socket(context, zmq::socket_type::dealer);
+  socket.bind(endpoint);
+  for (;;) {
     zmq::message_t request;
-    (void)sender.recv(request);
-    sender.send(zmq::message_t(
+    if (!socket.recv(request)) return 1;
+    socket.send(zmq::message_t(
                     const_cast<std::byte*>(bytes.data()), bytes.size(), [](void*, void*) {}, nullptr),
                 zmq::send_flags::none);
-    (void)sender.recv(request);
-  });
-  const auto start = SteadyClock::now();
-  receiver.send(zmq::str_buffer("?"), zmq::send_flags::none);
-  zmq::message_t reply;
-  (void)receiver.recv(reply);
-  const double took = seconds_since(start);
-  receiver.send(zmq::str_buffer("."), zmq::send_flags::none);
-  answering.join();
-  return took;
+  }
 }
 
-int run(std::vector<std::size_t> sizes) {
-  if (sizes.empty()) sizes = {64UL << 10, 1UL << 20, 64UL << 20, 1UL << 30};
-  const test::PrivateDirectory directory;
-  auto transport = daemon::ZmqTransport::bind({"ipc://" + directory.path() + "/d.sock"});
-  auto store = DirectoryBlobStore::open(directory.path() + "/store");
-  auto cache = DirectoryBlobStore::open(directory.path() + "/cache");
-  if (!transport || !store || !cache) return 1;
-  std::atomic<bool> stop = false;
-  std::thread server([&] { serve(**transport, **store, stop); });
-  auto link = client::ZmqLink::connect("ipc://" + directory.path() + "/d.sock");
-  zmq::context_t context;
-  std::printf("%12s %16s %16s %8s   (best of some; ours is read from disk, verified and written to disk)\n",
-              "bytes", "moddev MiB/s", "raw zmq MiB/s", "ratio");
-  for (const std::size_t size : sizes) {
-    const Bytes bytes = content(size);
-    const Digest digest = digest_of(bytes);
-    if (!(*store)->put(digest, bytes)) return 1;
-    double ours = 1e9;
-    double theirs = 1e9;
-    const int times = size > (256UL << 20) ? 2 : 7;
-    for (int i = 0; i < times; ++i) {
-      ours = std::min(ours, fetch(**link, **cache, digest, size));
-      theirs =
-          std::min(theirs, raw(context, "ipc://" + directory.path() + "/raw" + std::to_string(i), bytes));
+class Raw {
+ public:
+  Raw(const std::string& endpoint, std::size_t size)
+      : sender_({"/proc/self/exe", "--raw", endpoint, std::to_string(size)}) {
+    socket_.set(zmq::sockopt::linger, 0);
+    socket_.connect(endpoint);
+    (void)fetch(false);
+  }
+  double fetch(bool verified) {
+    const auto start = SteadyClock::now();
+    socket_.send(zmq::str_buffer("?"), zmq::send_flags::none);
+    zmq::message_t reply;
+    (void)socket_.recv(reply);
+    if (verified && digest_of({static_cast<const std::byte*>(reply.data()), reply.size()}) == Digest{})
+      std::abort();
+    return seconds_since(start);
+  }
+
+ private:
+  Child sender_;
+  zmq::context_t context_;
+  zmq::socket_t socket_{context_, zmq::socket_type::dealer};
+};
+
+class Bench {
+ public:
+  Bench(const std::string& directory, std::string watch) : work_(directory), runtime_("/dev/shm") {
+    for (const char* name : {"/build", "/state", "/cache"}) ::mkdir((work_.path() + name).c_str(), 0700);
+    ::setenv("XDG_STATE_HOME", (work_.path() + "/state").c_str(), 1);
+    ::setenv("XDG_RUNTIME_DIR", runtime_.path().c_str(), 1);
+    endpoint_ = "ipc://" + runtime_.path() + "/d.sock";
+    daemon_ =
+        std::make_unique<Child>(std::vector<std::string>{std::move(watch), "watch", work_.path() + "/build",
+                                                         "--json", "--bind", endpoint_},
+                                true);
+    auto cache = DirectoryBlobStore::open(work_.path() + "/cache/blobs");
+    if (!cache) give_up(cache.error().message);
+    cache_ = std::move(*cache);
+    for (int i = 0; i < 600 && !asking_; ++i) {
+      if (auto asking = client::Requester::open(endpoint_, "bench", seconds(1))) asking_ = std::move(*asking);
+      if (!asking_) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    auto link = client::ZmqLink::connect(endpoint_);
+    if (!asking_ || !link) give_up("moddev watch does not answer");
+    link_ = std::move(*link);
+    std::printf("%s\n%12s | %10s %10s %10s | %8s %14s   (medians)\n", describe_machine(work_.path()).c_str(),
+                "bytes", "moddev", "raw", "raw+SHA256", "to raw", "to raw+SHA256");
+    std::printf("%12s | %10s %10s %10s |\n", "", "MiB/s", "MiB/s", "MiB/s");
+  }
+
+  void measure(std::size_t size) {
+    const Digest digest = publish(size);
+    Raw raw("ipc://" + runtime_.path() + "/raw" + std::to_string(size), size);
+    std::vector<double> ours, bare, verified;
+    const int rounds = size >= (256UL << 20) ? 3 : size >= (16UL << 20) ? 9 : 60;
+    for (int i = 0; i < rounds; ++i) {
+      ours.push_back(fetch(*link_, *cache_, digest, size));
+      bare.push_back(raw.fetch(false));
+      verified.push_back(raw.fetch(true));
     }
     const double mib = static_cast<double>(size) / 1048576.0;
-    std::printf("%12zu %16.0f %16.0f %8.2f\n", size, mib / ours, mib / theirs, theirs / ours);
-    (void)(*store)->remove(digest);
+    const double us = at(ours, 0.5);
+    std::printf("%12zu | %10.0f %10.0f %10.0f | %8.2f %14.2f\n", size, mib / us, mib / at(bare, 0.5),
+                mib / at(verified, 0.5), at(bare, 0.5) / us, at(verified, 0.5) / us);
+    std::fflush(stdout);
+    largest_ = {digest, size};
   }
-  stop = true;
-  server.join();
-  return 0;
-}
+
+  void small_requests_meanwhile() {
+    const std::vector<double> alone = small_requests([n = 0]() mutable { return ++n > 500; });
+    std::atomic<bool> done = false;
+    std::thread fetching([&] {
+      (void)fetch(*link_, *cache_, largest_.digest, largest_.size);
+      done = true;
+    });
+    const std::vector<double> busy = small_requests([&] { return done.load(); });
+    fetching.join();
+    std::printf(
+        "small requests: p50 %.2f ms, p99 %.2f ms; while %zu bytes are fetched: p50 %.2f ms, p99 %.2f ms, "
+        "slowest of %zu %.2f ms\n",
+        at(alone, 0.5) * 1e3, at(alone, 0.99) * 1e3, largest_.size, at(busy, 0.5) * 1e3, at(busy, 0.99) * 1e3,
+        busy.size(), at(busy, 1.0) * 1e3);
+    std::ifstream status("/proc/" + std::to_string(daemon_->pid()) + "/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("VmHWM")) std::printf("the daemon's memory was at most: %s\n", line.c_str());
+    }
+  }
+
+ private:
+  template <typename Enough>
+  std::vector<double> small_requests(Enough enough) {
+    std::vector<double> times;
+    do {
+      const auto start = SteadyClock::now();
+      if (!asking_->ask_for<HelloReply>(HelloRequest{"bench"}, kPatience)) give_up("a small request failed");
+      times.push_back(seconds_since(start));
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    } while (!enough());
+    return times;
+  }
+
+  Digest publish(std::size_t size) {
+    const Bytes bytes = content(size);
+    const std::string name = "blob-" + std::to_string(size);
+    {
+      std::ofstream file(work_.path() + "/new", std::ios::binary);
+      file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    }
+    (void)::rename((work_.path() + "/new").c_str(), (work_.path() + "/build/" + name).c_str());
+    const auto end = SteadyClock::now() + kPatience;
+    while (SteadyClock::now() < end) {
+      if (auto found = asking_->ask_for<ModuleReply>(ModuleRequest{name, 1, {}, 0}, seconds(10)))
+        return found->module.digest;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    give_up(name + " is not published");
+  }
+
+  struct Largest {
+    Digest digest;
+    std::size_t size = 0;
+  };
+  WorkDirectory work_;
+  WorkDirectory runtime_;
+  std::string endpoint_;
+  std::unique_ptr<Child> daemon_;
+  std::unique_ptr<DirectoryBlobStore> cache_;
+  std::unique_ptr<client::Requester> asking_;
+  std::unique_ptr<client::ZmqLink> link_;
+  Largest largest_;
+};
 
 }  // namespace
-}  // namespace moddev
+}  // namespace moddev::bench
 
 int main(int argc, char** argv) {
+  using namespace moddev::bench;
+  if (argc == 4 && std::string_view(argv[1]) == "--raw")
+    return be_a_raw_sender(argv[2], std::strtoull(argv[3], nullptr, 10));
+  std::string directory = "/tmp";
+  std::string watch = MODDEV_BENCH_WATCH;
   std::vector<std::size_t> sizes;
-  for (int i = 1; i < argc; ++i) sizes.push_back(std::strtoull(argv[i], nullptr, 10));
-  return moddev::run(sizes);
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--directory" && i + 1 < argc) {
+      directory = argv[++i];
+    } else if (argument == "--watch" && i + 1 < argc) {
+      watch = argv[++i];
+    } else {
+      sizes.push_back(std::strtoull(argv[i], nullptr, 10));
+    }
+  }
+  if (sizes.empty()) sizes = {64UL << 10, 1UL << 20, 64UL << 20, 1UL << 30};
+  if (std::ranges::count(sizes, 0U) > 0) {
+    std::fputs("usage: blob_transfer_bench [--directory DIR] [--watch PROGRAM] [BYTES...]\n", stderr);
+    return 2;
+  }
+  Bench bench(directory, std::move(watch));
+  for (const std::size_t size : sizes) bench.measure(size);
+  bench.small_requests_meanwhile();
+  return 0;
 }
