@@ -49,14 +49,14 @@ def wait_for(condition, what, patience=PATIENCE, state=None):
 class Process:
     """One program; its JSON lines as they come, and its diagnostics."""
 
-    def __init__(self, fleet, command, name, extra_environment=None, stdin=None):
+    def __init__(self, fleet, command, name, extra_environment=None, stdin=None, preexec=None):
         self.name = name
         self.lines = []
         self.stderr_path = fleet.root / f"{name}.{len(fleet.processes)}.stderr"
         environment = dict(fleet.environment, **(extra_environment or {}))
         with open(self.stderr_path, "wb") as stderr:
             self.process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr,
-                                            env=environment, cwd=fleet.root)
+                                            env=environment, cwd=fleet.root, preexec_fn=preexec)
         self._waiting = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -139,8 +139,12 @@ class Fleet:
 
     # -- processes
 
-    def watch(self, *flags):
-        return Process(self, [self.moddev, "watch", str(self.directory), "--json", *flags], "watch")
+    def watch(self, *flags, preexec=None):
+        """`preexec` is called in the new process before it becomes moddev."""
+        return Process(self, [self.moddev, "watch", str(self.directory), "--json", *flags], "watch", preexec=preexec)
+
+    def processes_named(self, name):
+        return [process for process in self.processes if process.name == name]
 
     def executor(self, name, call="m:answer", every=1000, environment=None):
         flags = ["--call", call, "--every", str(every)] if call else []
