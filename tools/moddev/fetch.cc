@@ -1,4 +1,5 @@
-// `moddev fetch NAME`: one module's bytes, verified, into a file that is never half there.
+// `moddev fetch NAME` and `moddev fetch --epoch N`: the bytes of one module, or of all that an epoch names,
+// verified, into files that are never half there.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -6,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -30,6 +32,7 @@ constexpr auto kPiecePatience = std::chrono::seconds(30);
 struct FetchFlags {
   std::string name;
   Version version = 0;
+  Epoch epoch = 0;
   std::string output;
   std::string endpoint;
 };
@@ -120,11 +123,10 @@ Result<ModuleReply> find_module(client::Requester& daemon, const FetchFlags& fla
   return daemon.ask_for<ModuleReply>(ModuleRequest{*name, 0, {}, flags.version}, kPiecePatience);
 }
 
-Status take_bytes(client::Requester& daemon, const ModuleReply& found, Output& output) {
-  if (found.bytes) return output.write(*found.bytes);
-  for (std::uint64_t offset = 0; offset < found.module.size;) {
-    const std::uint64_t length = std::min<std::uint64_t>(limits::kChunkBytes, found.module.size - offset);
-    auto piece = daemon.ask_for<BlobReply>(BlobRequest{found.module.digest, offset, length}, kPiecePatience);
+Status take_pieces(client::Requester& daemon, const ModuleEntry& module, Output& output) {
+  for (std::uint64_t offset = 0; offset < module.size;) {
+    const std::uint64_t length = std::min<std::uint64_t>(limits::kChunkBytes, module.size - offset);
+    auto piece = daemon.ask_for<BlobReply>(BlobRequest{module.digest, offset, length}, kPiecePatience);
     if (!piece) return piece.error();
     if (!piece->bytes || piece->bytes->empty() || piece->bytes->size() > length) {
       return Error{ErrorCode::kCorrupt, "The daemon sent a piece of another size than it was asked for."};
@@ -135,24 +137,64 @@ Status take_bytes(client::Requester& daemon, const ModuleReply& found, Output& o
   return {};
 }
 
+/// `bytes`: those that came already. A line about it is added to `told`.
+Status write_module(client::Requester& daemon, const ModuleEntry& module, const SharedBytes& bytes,
+                    const std::string& path, bool careful, std::string& told) {
+  auto output = Output::open(path, careful);
+  if (!output) return output.error();
+  if (Status taken = bytes ? (*output)->write(*bytes) : take_pieces(daemon, module, **output); !taken)
+    return explained(taken.error(), "");
+  MODDEV_TRY((*output)->finish(module));
+  if (path == "-") return {};
+  told += printable(module.name) + " " + std::to_string(module.version) + "  " + human_size(module.size) +
+          "  " + module.digest.to_string() + "  " + path + "\n";
+  return {};
+}
+
+/// The file's name without its directories.
+std::string file_of(const FetchFlags& flags, const ModuleEntry& module) {
+  return flags.output.empty() ? module.path.substr(module.path.rfind('/') + 1) : flags.output;
+}
+
+Status fetch_one(client::Requester& daemon, const FetchFlags& flags, std::string& told) {
+  const auto found = find_module(daemon, flags);
+  if (!found) return explained(found.error(), "");
+  return write_module(daemon, found->module, found->bytes, file_of(flags, found->module),
+                      flags.output.empty(), told);
+}
+
+/// As it was in an epoch: one module, or each at its path below the output directory.
+Status fetch_epoch(client::Requester& daemon, const FetchFlags& flags, std::string& told) {
+  const auto reply = daemon.ask_for<ManifestReply>(ManifestRequest{flags.epoch}, kAnswerPatience);
+  if (!reply) return explained(reply.error(), "");
+  const Manifest& manifest = reply->manifest;
+  if (!flags.name.empty()) {
+    std::vector<std::string> names;
+    for (const auto& [name, module] : manifest.modules) names.push_back(name);
+    const auto name = match_name(flags.name, names);
+    if (!name) return name.error().with_context("Epoch " + std::to_string(flags.epoch));
+    const ModuleEntry& module = manifest.modules.at(*name);
+    return write_module(daemon, module, nullptr, file_of(flags, module), flags.output.empty(), told);
+  }
+  const std::filesystem::path directory = flags.output.empty() ? "." : flags.output;
+  for (const auto& [name, module] : manifest.modules) {
+    const std::filesystem::path path = directory / module.path;
+    std::error_code error;
+    std::filesystem::create_directories(path.parent_path(), error);
+    if (error) return errno_error("Cannot make " + path.parent_path().string(), error.value());
+    MODDEV_TRY(write_module(daemon, module, nullptr, path.string(), true, told));
+  }
+  return {};
+}
+
 int run_fetch(const FetchFlags& flags) {
   auto daemon = reach_daemon(flags.endpoint);
   if (!daemon) return failed(daemon.error());
-  const auto found = find_module(**daemon, flags);
-  if (!found) return failed(explained(found.error(), ""));
-  const ModuleEntry& module = found->module;
-  const std::string path =
-      flags.output.empty() ? module.path.substr(module.path.rfind('/') + 1) : flags.output;
-  auto output = Output::open(path, flags.output.empty());
-  if (!output) return failed(output.error());
-  if (Status taken = take_bytes(**daemon, *found, **output); !taken)
-    return failed(explained(taken.error(), ""));
-  if (Status finished = (*output)->finish(module); !finished) return failed(finished.error());
-  if (path != "-") {
-    return answered(printable(module.name) + " " + std::to_string(module.version) + "  " +
-                    human_size(module.size) + "  " + module.digest.to_string() + "  " + path + "\n");
-  }
-  return kDone;
+  std::string told;
+  const Status done =
+      flags.epoch != 0 ? fetch_epoch(**daemon, flags, told) : fetch_one(**daemon, flags, told);
+  const int written = told.empty() ? kDone : answered(told);
+  return done ? written : failed(done.error());
 }
 
 }  // namespace
@@ -160,18 +202,28 @@ int run_fetch(const FetchFlags& flags) {
 void add_fetch(CLI::App& program, Invocation& chosen) {
   auto flags = std::make_shared<FetchFlags>();
   CLI::App* command = program.add_subcommand("fetch", "Write one module's bytes, verified, to a file");
-  command->add_option("NAME", flags->name, "The module, or a part of its name that fits only one")
-      ->required()
+  command
+      ->add_option("NAME", flags->name,
+                   "The module, or a part of its name that fits only one; with --epoch: else all of them")
       ->type_name("");
-  command->add_option("--version", flags->version, "This version instead of the newest one")
+  CLI::Option* version =
+      command->add_option("--version", flags->version, "This version instead of the newest one")
+          ->type_name("N")
+          ->check(CLI::PositiveNumber);
+  command->add_option("--epoch", flags->epoch, "As it was in this epoch")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber)
+      ->excludes(version);
   command
       ->add_option("-o,--output", flags->output,
-                   "The file to write, - for standard output [the module's file name]")
+                   "The file to write, - for standard output [the module's file name]; for a whole epoch the "
+                   "directory [the working directory]")
       ->type_name("FILE");
   command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
-  command->callback([flags, &chosen] { chosen = [flags] { return run_fetch(*flags); }; });
+  command->callback([flags, &chosen] {
+    if (flags->name.empty() && flags->epoch == 0) throw CLI::RequiredError("NAME");
+    chosen = [flags] { return run_fetch(*flags); };
+  });
 }
 
 }  // namespace moddev::tools

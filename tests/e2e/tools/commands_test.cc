@@ -339,6 +339,35 @@ TEST(Fetch, WritesVerifiedBytesOfAnyVersion) {
   EXPECT_EQ(Yard::read_file(yard.path() + "/work/libscorer.so"), second);
 }
 
+TEST(Fetch, AnEpochIsHadAsItWas) {
+  Yard yard;
+  yard.write_module("scorer", 1);
+  std::filesystem::create_directories(yard.build() + "/data");
+  Yard::write_file(yard.build() + "/data/weights.bin", "first");
+  Process daemon = yard.watch();
+  ASSERT_EQ(yard.run({"refresh"}).exit_code, 0);
+  const std::string epoch =
+      std::to_string(Json::parse(yard.run({"status", "--json"}).out)["committed_epoch"].get<int>());
+  const std::string first = Yard::read_file(yard.build() + "/libscorer.so");
+  yard.write_module("scorer", 2);
+  Yard::write_file(yard.build() + "/data/weights.bin", "second");
+  ASSERT_EQ(yard.run({"refresh"}).exit_code, 0);
+
+  const Ran all = yard.run({"fetch", "--epoch", epoch, "-o", "then"});
+  EXPECT_EQ(all.exit_code, 0) << all.err;
+  EXPECT_THAT(all.out, AllOf(HasSubstr("then/data/weights.bin\n"), HasSubstr("then/libscorer.so\n")));
+  EXPECT_EQ(Yard::read_file(yard.path() + "/work/then/libscorer.so"), first);
+  EXPECT_EQ(Yard::read_file(yard.path() + "/work/then/data/weights.bin"), "first");
+  EXPECT_EQ(yard.run({"fetch", "weights", "--epoch", epoch, "-o", "one"}).exit_code, 0);
+  EXPECT_EQ(Yard::read_file(yard.path() + "/work/one"), "first");
+
+  const Ran unknown = yard.run({"fetch", "--epoch", "99"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("epoch 99"));
+  EXPECT_EQ(yard.run({"fetch"}).exit_code, 2);
+  EXPECT_EQ(yard.run({"fetch", "scorer", "--epoch", "1", "--version", "1"}).exit_code, 2);
+}
+
 TEST(Fetch, ALargeModuleComesInPieces) {
   Yard yard;
   std::string large;
