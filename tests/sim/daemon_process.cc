@@ -12,7 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kJournalFiles = {"", "-wal", ".lock"};
+constexpr std::array kJournalFiles = {"", "-wal", "-journal", ".lock"};
 constexpr std::uint64_t kPageBytes = 4096;  // of SQLite
 
 /// The planted bug: whoever asks gets the lease, writers or not.
