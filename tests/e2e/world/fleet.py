@@ -154,9 +154,9 @@ class Fleet:
         return subprocess.run([self.moddev, *arguments], env=self.environment, cwd=self.root, text=True,
                               capture_output=True, timeout=PATIENCE * 2)
 
-    def status(self):
+    def status(self, *flags):
         """None while there is no daemon."""
-        done = self.run("status", "--json")
+        done = self.run("status", "--json", *flags)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
     # -- modules
