@@ -4,8 +4,16 @@
 #include <utility>
 
 #include "client/src/limits.h"
+#include "client/src/requests.h"
 
 namespace moddev::client {
+namespace {
+
+/// A daemon that is busy again and again is asked less and less often, up to so many doublings of what it
+/// asks for: hundreds may wait for the same encoding.
+constexpr unsigned kBusyDoublings = 5;
+
+}  // namespace
 
 Fetcher::~Fetcher() {
   for (const auto& [digest, transfer] : transfers_) release(digest, transfer);
@@ -132,9 +140,11 @@ bool Fetcher::take(std::uint64_t id, ReplyBody& reply, TimePoint now) {
 
 void Fetcher::take_error(const Piece& piece, const ErrorReply& error, TimePoint now) {
   if (error.retry_after_ms <= 0) return fail(piece.digest, {error.code, error.message});
-  not_before_ = std::max(not_before_, now + std::chrono::milliseconds(error.retry_after_ms));
-  // Asked for again from what was written; what is still on its way is dropped when it comes.
   Transfer& transfer = transfers_.at(piece.digest);
+  const Duration wait = std::chrono::milliseconds(error.retry_after_ms) *
+                        (1U << std::min(transfer.told_to_wait++, kBusyDoublings));
+  not_before_ = std::max(not_before_, now + wait + wait / 2 - with_jitter(wait / 2, random_));
+  // Asked for again from what was written; what is still on its way is dropped when it comes.
   transfer.asked = transfer.received;
   transfer.early.clear();
   std::erase_if(open_, [&](const Piece& p) { return p.digest == piece.digest; });
@@ -212,6 +222,7 @@ void Fetcher::take_piece(const Piece& piece, BlobReply& reply) {
                                   std::to_string(length) + " bytes from " + std::to_string(reply.offset) +
                                   " of " + std::to_string(reply.total) + " came."});
   }
+  transfer.told_to_wait = 0;
   if (!decide_way(reply, transfer)) return;
   if (transfer.way == Way::kPlain && transfer.size <= limits::kChunkBytes) {
     SharedBytes bytes = reply.bytes ? std::move(reply.bytes) : share(Bytes{});

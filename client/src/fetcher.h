@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -33,9 +34,14 @@ class Fetcher {
   using Ask = std::function<std::uint64_t(const BlobRequest&)>;
   /// With `shared`, a blob that another client of the same cache is fetching is waited for, and everything
   /// that is fetched goes into the cache at once.
-  /// `accept`: encodings that are worth their work; the daemon chooses.
-  explicit Fetcher(BlobStore& cache, CacheUse* shared = nullptr, std::vector<Encoding> accept = {})
-      : cache_(cache), shared_(shared), accept_(std::move(accept)) {}
+  /// `accept`: encodings that are worth their work; the daemon chooses. `seed` of the jitter, where many are
+  /// told to wait.
+  explicit Fetcher(BlobStore& cache, CacheUse* shared = nullptr, std::vector<Encoding> accept = {},
+                   std::uint64_t seed = 1)
+      : cache_(cache),
+        shared_(shared),
+        accept_(std::move(accept)),
+        random_(static_cast<std::minstd_rand::result_type>(seed % 2147483646 + 1)) {}
   ~Fetcher();
   Fetcher(const Fetcher&) = delete;
   Fetcher& operator=(const Fetcher&) = delete;
@@ -75,6 +81,7 @@ class Fetcher {
     std::uint64_t asked = 0;     // from here on nothing was asked for
     std::uint64_t received = 0;  // up to here everything was written
     unsigned attempts = 0;
+    unsigned told_to_wait = 0;                   // in a row
     bool ours = false;                           // nobody else fetches it
     TimePoint since = kNever;                    // when somebody else was seen to
     std::unique_ptr<BlobWriter> writer;          // larger than one piece
@@ -106,6 +113,7 @@ class Fetcher {
   BlobStore& cache_;
   CacheUse* shared_;
   std::vector<Encoding> accept_;
+  std::minstd_rand random_;
   TimePoint look_again_ = kNever;
   Transfers transfers_;
   std::vector<Piece> open_;

@@ -36,7 +36,7 @@ struct Session::State {
         views(views_),
         random(static_cast<std::minstd_rand::result_type>(options.seed % 2147483646 + 1)),
         requests(link, random),
-        fetcher(cache, options.cache_use.get(), options.accept) {}
+        fetcher(cache, options.cache_use.get(), options.accept, options.seed) {}
 
   // --- session.cc: the connection
   TimePoint step(TimePoint time);

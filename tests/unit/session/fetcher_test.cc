@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <set>
 
 #include "client/src/limits.h"
 
@@ -228,11 +229,40 @@ TEST_F(Fetching, ABusyDaemonIsGivenTheTimeItAsksFor) {
   step();
   EXPECT_TRUE(asked.empty());
   EXPECT_FALSE(answer(first[2]));  // given up with it
-  EXPECT_EQ(fetcher.next_due(), now + milliseconds(300));
-  now += milliseconds(300);
+  EXPECT_GE(fetcher.next_due(), now + milliseconds(300));
+  EXPECT_LE(fetcher.next_due(), now + milliseconds(450));
+  now = fetcher.next_due();
   run();
   EXPECT_TRUE(fetcher.done());
   EXPECT_TRUE(cache.contains(large.digest));
+}
+
+/// Hundreds may wait for one encoding: they ask less and less often, and not all at once.
+TEST_F(Fetching, ADaemonThatStaysBusyIsAskedLessAndLess) {
+  const WantedBlob wanted = offer(content(1000));
+  std::set<Duration> firsts;
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    MemoryBlobStore empty;
+    Fetcher one(empty, nullptr, {}, seed);
+    one.want({wanted}, now);
+    std::uint64_t id = 0;
+    const auto ask = [&id](const BlobRequest&) { return ++id; };
+    for (const int least : {10, 20, 40, 80, 160, 320, 320, 320}) {
+      one.step(now, ask);
+      ReplyBody busy = ErrorReply{ErrorCode::kUnavailable, "is being encoded", 10};
+      ASSERT_TRUE(one.take(id, busy, now));
+      const Duration wait = one.next_due() - now;
+      if (least == 10) firsts.insert(wait);
+      EXPECT_GE(wait, milliseconds(least));
+      EXPECT_LE(wait, milliseconds(least) * 3 / 2);
+      now += wait;
+    }
+    one.step(now, ask);
+    ReplyBody reply = reply_to({wanted.digest, 0, wanted.size});
+    ASSERT_TRUE(one.take(id, reply, now));
+    EXPECT_TRUE(one.done());
+  }
+  EXPECT_GT(firsts.size(), 10U);
 }
 
 TEST_F(Fetching, OneThatIsNotThereDoesNotStopTheOthers) {
