@@ -22,10 +22,9 @@ namespace fs = std::filesystem;
 using moddev::Bytes;
 using Clock = std::chrono::steady_clock;
 
-/// Templates make much debug information from little source; `answer` is the line that is edited.
-std::string source(unsigned functions, int answer) {
-  std::string text =
-      "#include <map>\n#include <string>\n#include <vector>\n#include <algorithm>\n#include <regex>\n";
+/// Templates make much debug information from little source.
+std::string bulk(unsigned functions) {
+  std::string text = "#include <map>\n#include <string>\n#include <vector>\n#include <algorithm>\n";
   for (unsigned i = 0; i < functions; ++i) {
     const std::string n = std::to_string(i);
     text += "struct T" + n + " { int a[" + std::to_string(1 + i % 50) + "]; bool operator<(const T" + n +
@@ -36,17 +35,28 @@ std::string source(unsigned functions, int answer) {
             "> v(s.size()); std::sort(v.begin(), v.end());"
             " return static_cast<long>(m.size() + v.size()); }\n";
   }
-  return text + "extern \"C\" int answer() { return " + std::to_string(answer) + "; }\n";
+  return text;
 }
 
-Bytes build(const fs::path& directory, unsigned functions, int answer) {
-  // In parts, as a project is: only the last one is compiled anew for the edit.
-  const fs::path code = directory / "part.cc";
-  const fs::path library = directory / "lib.so";
-  std::ofstream(code) << source(functions, answer);
-  const std::string command =
-      "c++ -g -O0 -std=c++17 -shared -fPIC -Wl,--build-id -o " + library.string() + " " + code.string();
-  if (std::system(command.c_str()) != 0) std::exit(1);
+void run(const std::string& command) {
+  if (std::system(command.c_str()) == 0) return;
+  std::fprintf(stderr, "edit_transfer_bench: %s failed\n", command.c_str());
+  std::exit(1);
+}
+
+/// One of the many parts that are not edited: an object file.
+void compile_bulk(const fs::path& directory, unsigned functions) {
+  std::ofstream(directory / "bulk.cc") << bulk(functions);
+  run("c++ -g -O0 -std=c++17 -fPIC -c -o " + (directory / "bulk.o").string() + " " +
+      (directory / "bulk.cc").string());
+}
+
+/// The library after the part with the edited line was compiled and all was linked anew, as a build does.
+Bytes link_with(const fs::path& directory, int answer) {
+  const std::string library = (directory / "lib.so").string();
+  std::ofstream(directory / "part.cc") << "extern \"C\" int answer() {\n  return " << answer << ";\n}\n";
+  run("c++ -g -O0 -std=c++17 -shared -fPIC -Wl,--build-id -o " + library + " " +
+      (directory / "part.cc").string() + " " + (directory / "bulk.o").string());
   std::ifstream in(library, std::ios::binary);
   const std::string all{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   const auto bytes = moddev::as_bytes(all);
@@ -71,10 +81,12 @@ int main(int argc, char** argv) {
   char name[] = "/tmp/moddev-edit-XXXXXX";
   if (::mkdtemp(name) == nullptr) return 1;
   const fs::path directory = name;
-  const double each = static_cast<double>(build(directory, 40, 1).size()) / 40;
-  const auto functions = static_cast<unsigned>(std::max(1.0, wanted / each));
-  const Bytes before = build(directory, functions, 1);
-  const Bytes after = build(directory, functions, 2);
+  constexpr unsigned kSample = 20;
+  compile_bulk(directory, kSample);
+  const double each = static_cast<double>(link_with(directory, 1).size()) / kSample;
+  compile_bulk(directory, static_cast<unsigned>(std::max(1.0, wanted / each)));
+  const Bytes before = link_with(directory, 1);
+  const Bytes after = link_with(directory, 2);
   fs::remove_all(directory);
   const auto base = moddev::digest_of(before);
   const auto target = moddev::digest_of(after);
