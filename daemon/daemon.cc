@@ -37,6 +37,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.go_back(now, wall);
   s.roll_back(now, wall);
   s.answer_requests(now, wall);
+  s.tell_refusals(now);
   const TimePoint fleet_due = s.steer_fleet(now, wall);
   s.answer_refreshes(now);
   s.answer_builds(now);
@@ -217,6 +218,16 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
     }
   }
   again = true;
+}
+
+void Daemon::State::tell_refusals(TimePoint now) {
+  while (auto refusal = transport.take_refusal()) {
+    const std::string text = refusal->who + " was not let in: " + refusal->why + ".";
+    std::erase_if(told_refusals,
+                  [&](const auto& told) { return now - told.second >= limits::kRefusalSilence; });
+    if (told_refusals.size() >= limits::kToldRefusals || !told_refusals.emplace(text, now).second) continue;
+    tell(WarningEvent{"access_denied", text});
+  }
 }
 
 void Daemon::State::take_refresh(IncomingRequest request, TimePoint now) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -98,6 +99,7 @@ struct Daemon::State {
   void answer_builds(TimePoint now);
   void answer_rollbacks(TimePoint now);
   void heartbeat(TimePoint now);
+  void tell_refusals(TimePoint now);
   void write_applied(TimePoint now);
   TimePoint keep_house(TimePoint now);
   [[nodiscard]] TimePoint next_due(TimePoint now) const;
@@ -166,6 +168,8 @@ struct Daemon::State {
   TimePoint heartbeat_at = TimePoint::min();
   std::deque<DaemonEvent> events;
   std::uint64_t events_dropped = 0;
+  /// Who was told of as refused, and when; a stranger who tries for ever is told of now and then.
+  std::map<std::string, TimePoint> told_refusals;
   bool applied_lost = false;
   /// Something is due at once.
   bool again = false;

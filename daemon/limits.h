@@ -79,6 +79,19 @@ inline constexpr auto kRememberLeaver = std::chrono::minutes(2);
 inline constexpr int kReplyQueue = 64;
 inline constexpr int kEventQueue = 256;
 inline constexpr int kRequestQueue = 256;
+/// What a subscriber may send in one frame, and how many subscriptions it may have: an event's topic is short,
+/// and there are two. Beyond either the connection is ended.
+inline constexpr std::size_t kSubscriptionBytes = 1'024;
+inline constexpr std::size_t kSubscriptionsPerPeer = 64;
+/// Refusals that nobody has taken yet; the oldest are forgotten.
+inline constexpr std::size_t kWaitingRefusals = 64;
+/// The same refusal is told again only after so long, and so many different ones are told within that time.
+inline constexpr auto kRefusalSilence = std::chrono::seconds(10);
+inline constexpr std::size_t kToldRefusals = 64;
+/// How often the self-test of a start looks whether a stranger's key was refused, and how long it waits in
+/// between.
+inline constexpr int kSelfTestLooks = 250;
+inline constexpr auto kSelfTestPause = std::chrono::milliseconds(20);
 /// Connections waiting to be accepted.
 inline constexpr int kListenBacklog = 1'024;
 inline constexpr auto kHandshakePatience = std::chrono::milliseconds(3'000);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/caller.h"
 #include "protocol/bytes.h"
 #include "protocol/messages.h"
 
@@ -16,6 +17,7 @@ namespace moddev::daemon {
 /// Where a reply goes: opaque to the daemon, made and read by the transport.
 struct Peer {
   std::vector<SharedBytes> envelope;
+  Caller caller{};
 };
 
 struct IncomingRequest {
@@ -30,6 +32,8 @@ class Transport {
   /// Whether receive() has something now. Asked after the last send of a step: sending can swallow the
   /// wake-up of a descriptor that is edge-triggered (ZMQ_FD, zmq_getsockopt(3)).
   [[nodiscard]] virtual bool pending() { return false; }
+  /// Somebody who was not let in, oldest first.
+  [[nodiscard]] virtual std::optional<Refusal> take_refusal() { return std::nullopt; }
   virtual void reply(const Peer& peer, const Reply& reply) = 0;
   virtual void publish(const Event& event) = 0;
   /// The endpoint that people and clients use, and the one in HelloReply::events_endpoint.

@@ -3,13 +3,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstring>
 #include <utility>
 #include <zmq.hpp>
 
+#include "daemon/doorkeeper.h"
 #include "daemon/endpoint_lock.h"
 #include "daemon/limits.h"
 #include "protocol/codec.h"
@@ -19,6 +18,8 @@ namespace moddev::daemon {
 namespace {
 
 constexpr int kIoThreads = 1;
+constexpr std::string_view kEpochTopic = "moddev/1/epoch";  // PROTOCOL.md, "Frames"
+constexpr std::string_view kHeartbeatTopic = "moddev/1/heartbeat";
 
 int in_ms(std::chrono::milliseconds d) {
   return static_cast<int>(d.count());
@@ -37,34 +38,49 @@ SharedBytes bytes_of(const zmq::message_t& message) {
   return std::make_shared<const Bytes>(data, data + message.size());
 }
 
-/// How a peer came, which decides what it is told of where the events are.
-enum class Origin : std::uint8_t { kIpc, kTcp };
+/// By which of our doors a peer came, which decides what it is told of where the events are. The first frame
+/// of its envelope.
+constexpr std::string_view kByIpc = "i";
+constexpr std::string_view kByLoopback = "t";
+constexpr std::string_view kByKey = "k";
 
-struct PeerAddress {
-  Origin origin = Origin::kTcp;
-  std::optional<uid_t> uid;
-};
+std::string_view door_of(const Caller& caller) {
+  if (caller.kind == Caller::Kind::kKey) return kByKey;
+  return caller.address.starts_with("pid ") ? kByIpc : kByLoopback;
+}
 
-/// The address as ZeroMQ tells it: a numeric IP address over tcp, "localhost:UID:GID:PID" over ipc (seen with
-/// libzmq 4.3.4, whose stream engine appends the SO_PEERCRED of a PF_UNIX peer). Anything else counts as tcp.
-PeerAddress parse_peer_address(const char* text) {
-  std::string_view rest = text == nullptr ? "" : text;
-  if (rest.starts_with("localhost")) rest.remove_prefix(std::strlen("localhost"));
-  std::array<std::uint32_t, 3> numbers{};
-  for (std::uint32_t& number : numbers) {
-    if (!rest.starts_with(':')) return {};
-    rest.remove_prefix(1);
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-    if (error != std::errc{}) return {};
-    rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
-  }
-  if (!rest.empty()) return {};
-  return {Origin::kIpc, static_cast<uid_t>(numbers[0])};
+std::string_view property(zmq::message_t& message, const char* name) {
+  const char* value = zmq_msg_gets(message.handle(), name);
+  return value == nullptr ? std::string_view() : value;
+}
+
+/// Must be asked before the message is moved or dropped.
+Origin origin_of(zmq::message_t& message) {
+  return {property(message, "Peer-Address"), property(message, "User-Id"),
+          zmq_msg_get(message.handle(), ZMQ_SRCFD)};
+}
+
+/// How those are looked at who come to what is bound after this; see Doorkeeper.
+enum class Door : std::uint8_t { kIpc, kLoopback, kKey };
+
+void set_door(zmq::socket_t& socket, Door door, const std::optional<TransportKeys>& keys) {
+  using namespace zmq::sockopt;
+  // 93 is ZMQ_ZAP_ENFORCE_DOMAIN, which libzmq 4.3.4 has and its headers hide with other drafts
+  // (zmq_draft.h). Without it a handler that is not there lets everybody in.
+  constexpr int kEnforceDomain = 93;
+  socket.set(curve_server, door == Door::kKey);
+  if (door == Door::kKey && keys) socket.set(curve_secretkey, keys->secret_key);
+  // A domain cannot be taken back (4.3.4 refuses an empty one), so every door has its own.
+  socket.set(zap_domain, door == Door::kKey        ? Doorkeeper::kKeyDomain
+                         : door == Door::kLoopback ? Doorkeeper::kLoopbackDomain
+                                                   : Doorkeeper::kIpcDomain);
+  const int enforce = 1;
+  if (zmq_setsockopt(socket.handle(), kEnforceDomain, &enforce, sizeof enforce) != 0) throw zmq::error_t();
 }
 
 void set_common_options(zmq::socket_t& socket) {
   using namespace zmq::sockopt;
-  socket.set(linger, in_ms(limits::kLinger));
+  socket.set(zmq::sockopt::linger, in_ms(limits::kLinger));  // and not struct linger
   socket.set(maxmsgsize, static_cast<std::int64_t>(limits::kFrameBytes));
   socket.set(handshake_ivl, in_ms(limits::kHandshakePatience));
   socket.set(heartbeat_ivl, in_ms(limits::kPingInterval));
@@ -112,20 +128,28 @@ struct ZmqTransport::State {
   // not remove those of the next daemon.
   std::vector<EndpointLock> locks;
   zmq::context_t context{kIoThreads};
+  Doorkeeper doorkeeper{"", ::geteuid()};
+  std::optional<TransportKeys> keys;
+  // Before the others: libzmq looks for it when a connection comes.
+  zmq::socket_t zap{context, zmq::socket_type::rep};
   zmq::socket_t router{context, zmq::socket_type::router};
   zmq::socket_t events{context, zmq::socket_type::xpub};
   std::vector<std::string> endpoints;
   std::string ipc_events;
-  std::string tcp_events;
+  std::string loopback_events;
+  std::string key_events;
   std::uint64_t malformed = 0;
+  unsigned self_tests = 0;
 
   Status bind(const Endpoint& endpoint);
   Status bind_tcp(const Endpoint& endpoint);
+  Status prove_that_strangers_are_refused(zmq::socket_type type, const std::string& endpoint);
+  void answer_zap();
   void drain_subscriptions();
   void send(zmq::socket_t& socket, const std::vector<SharedBytes>& envelope, const Frames& frames);
   void complain(const Peer& peer, std::uint64_t id, const Error& error);
   std::optional<IncomingRequest> take(std::vector<zmq::message_t>& parts, bool too_many);
-  [[nodiscard]] const std::string& events_for(Origin origin) const;
+  [[nodiscard]] const std::string& events_for(std::string_view door) const;
 };
 
 ZmqTransport::ZmqTransport(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -133,6 +157,11 @@ ZmqTransport::ZmqTransport(std::unique_ptr<State> state) : state_(std::move(stat
 ZmqTransport::~ZmqTransport() = default;
 
 Result<std::unique_ptr<ZmqTransport>> ZmqTransport::bind(const std::vector<std::string>& endpoints) {
+  return open(TransportOptions{endpoints, std::nullopt, ""});
+}
+
+Result<std::unique_ptr<ZmqTransport>> ZmqTransport::open(const TransportOptions& options) {
+  const std::vector<std::string>& endpoints = options.endpoints;
   if (endpoints.empty() || endpoints.size() > limits::kEndpoints) {
     return Error{ErrorCode::kInvalidArgument,
                  "A daemon serves at 1 to " + std::to_string(limits::kEndpoints) +
@@ -140,10 +169,17 @@ Result<std::unique_ptr<ZmqTransport>> ZmqTransport::bind(const std::vector<std::
   }
   try {
     auto state = std::make_unique<State>();
+    state->doorkeeper = Doorkeeper(options.trust_file, ::geteuid());
+    state->keys = options.keys;
+    state->zap.set(zmq::sockopt::linger, 0);
+    state->zap.bind(kZapEndpoint);
     set_common_options(state->router);
     state->router.set(zmq::sockopt::sndhwm, limits::kReplyQueue);
     set_common_options(state->events);
     state->events.set(zmq::sockopt::sndhwm, limits::kEventQueue);
+    // Subscribers send nothing else; and what they want is looked at before they get it.
+    state->events.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(limits::kSubscriptionBytes));
+    state->events.set(zmq::sockopt::xpub_manual, true);
     for (const std::string& text : endpoints) {
       const auto endpoint = parse_endpoint(text);
       if (!endpoint) return endpoint.error();
@@ -161,6 +197,8 @@ Status ZmqTransport::State::bind(const Endpoint& endpoint) {
   if (!lock) return lock.error();
   locks.push_back(std::move(*lock));
   const std::string events_path = endpoint.path + std::string(kEventsSuffix);
+  set_door(events, Door::kIpc, keys);
+  set_door(router, Door::kIpc, keys);
   // Events first: who reaches the requests can subscribe.
   MODDEV_TRY(bind_ipc(events, events_path));
   MODDEV_TRY(bind_ipc(router, endpoint.path));
@@ -170,38 +208,131 @@ Status ZmqTransport::State::bind(const Endpoint& endpoint) {
 }
 
 Status ZmqTransport::State::bind_tcp(const Endpoint& endpoint) {
-  if (!endpoint.is_local()) {
-    return Error{ErrorCode::kUnsupported,
-                 "Will not serve at " + endpoint.to_string() +
-                     ": other machines could reach it, and connections from other machines are not yet " +
-                     "authenticated. Use tcp://127.0.0.1:PORT, or an ssh tunnel to it."};
+  const bool local = endpoint.is_local();
+  if (!local && !keys) {
+    return Error{
+        ErrorCode::kUnsupported,
+        "Will not serve at " + endpoint.to_string() +
+            ": other machines could reach it, and there is no key to tell friends from strangers. Run "
+            "`moddev keygen` here and on the other machine, then `moddev trust add NAME KEY` here with "
+            "what it prints there. Or use tcp://127.0.0.1:PORT, which only you can reach."};
   }
-  const bool first = tcp_events.empty();
-  const std::string wanted_port = first ? "*" : tcp_events.substr(tcp_events.rfind(':') + 1);
+  std::string& told = local ? loopback_events : key_events;
+  const Door door = local ? Door::kLoopback : Door::kKey;
+  set_door(events, door, keys);
+  set_door(router, door, keys);
+  const bool first = told.empty();
+  const std::string wanted_port = first ? "*" : told.substr(told.rfind(':') + 1);
   auto events_at = bind_one(events, "tcp://" + endpoint.host + ":" + wanted_port);
   if (!events_at) return events_at.error();
   auto requests_at = bind_one(router, endpoint.to_string());
   if (!requests_at) return requests_at.error();
-  if (first) tcp_events = "tcp://*:" + events_at->substr(events_at->rfind(':') + 1);
+  if (!local) {
+    MODDEV_TRY(prove_that_strangers_are_refused(zmq::socket_type::sub, *events_at));
+    MODDEV_TRY(prove_that_strangers_are_refused(zmq::socket_type::dealer, *requests_at));
+  }
+  if (first) told = "tcp://*:" + events_at->substr(events_at->rfind(':') + 1);
   endpoints.push_back("tcp://" + endpoint.host + requests_at->substr(requests_at->rfind(':')));
   return {};
 }
 
-const std::string& ZmqTransport::State::events_for(Origin origin) const {
-  const bool ipc = origin == Origin::kIpc ? !ipc_events.empty() : tcp_events.empty();
-  return ipc ? ipc_events : tcp_events;
+/// libzmq lets everybody in when its ZAP handler is missing or not asked; so it is tried, with a key that
+/// nobody has heard of, before anybody else can try.
+Status ZmqTransport::State::prove_that_strangers_are_refused(zmq::socket_type type,
+                                                             const std::string& endpoint) {
+  const auto stranger = TransportKeys::generate();
+  if (!stranger) return stranger.error();
+  doorkeeper.ignore_key(stranger->public_key);
+  std::string reachable = endpoint;
+  for (const auto& [any, one] : {std::pair("//0.0.0.0:", "//127.0.0.1:"), std::pair("//[::]:", "//[::1]:")})
+    if (const std::size_t at = reachable.find(any); at != std::string::npos)
+      reachable.replace(at, std::strlen(any), one);
+  zmq::socket_t probe(context, type);
+  probe.set(zmq::sockopt::linger, 0);
+  probe.set(zmq::sockopt::ipv6, true);
+  probe.set(zmq::sockopt::curve_serverkey, keys->public_key);
+  probe.set(zmq::sockopt::curve_publickey, stranger->public_key);
+  probe.set(zmq::sockopt::curve_secretkey, stranger->secret_key);
+  // Names of monitors are let go only later.
+  const std::string watched = "inproc://moddev.self-test." + std::to_string(++self_tests);
+  if (zmq_socket_monitor(probe.handle(), watched.c_str(),
+                         ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) != 0)
+    throw zmq::error_t();
+  zmq::socket_t monitor(context, zmq::socket_type::pair);
+  monitor.set(zmq::sockopt::linger, 0);
+  monitor.connect(watched);
+  probe.connect(reachable);
+  std::uint16_t event = 0;
+  for (int look = 0; look < limits::kSelfTestLooks && event == 0; ++look) {
+    std::array<zmq::pollitem_t, 2> polled = {
+        {{zap.handle(), 0, ZMQ_POLLIN, 0}, {monitor.handle(), 0, ZMQ_POLLIN, 0}}};
+    zmq::poll(polled.data(), polled.size(), limits::kSelfTestPause);
+    answer_zap();
+    zmq::message_t told;
+    if (monitor.recv(told, zmq::recv_flags::dontwait) && told.size() >= sizeof event)
+      std::memcpy(&event, told.data(), sizeof event);
+  }
+  zmq_socket_monitor(probe.handle(), nullptr, 0);
+  doorkeeper.ignore_key("");
+  if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) return {};
+  return Error{ErrorCode::kInternal,
+               "Will not serve at " + endpoint + ": a test connection with a key that nobody trusts was " +
+                   (event == 0 ? "neither refused nor let in." : "let in.") +
+                   " Check the version of libzmq (4.3.4 is known to be right), or serve at a local endpoint.",
+               0};
 }
 
-/// XPUB takes in (un)subscriptions only inside calls; what they say is of no interest.
+/// Every waiting question whether a new connection may go on.
+void ZmqTransport::State::answer_zap() {
+  for (;;) {
+    std::vector<std::string> frames;
+    bool more = true;
+    while (more) {
+      zmq::message_t part;
+      if (!zap.recv(part, zmq::recv_flags::dontwait)) return;
+      more = part.more();
+      frames.push_back(part.to_string());
+    }
+    // It comes from libzmq itself; what is no request could only be another version of ZAP.
+    const auto request = decode_zap(frames);
+    const auto answer =
+        request ? doorkeeper.answer(*request)
+                : zap_refusal({frames.size() > 1 ? frames[1] : "", "", "", "", ""}, "not understood");
+    for (std::size_t i = 0; i < answer.size(); ++i) {
+      zap.send(zmq::buffer(answer[i]),
+               i + 1 < answer.size() ? zmq::send_flags::sndmore : zmq::send_flags::none);
+    }
+  }
+}
+
+const std::string& ZmqTransport::State::events_for(std::string_view door) const {
+  if (door == kByKey) return key_events;
+  const bool ipc = door == kByIpc ? !ipc_events.empty() : loopback_events.empty();
+  return ipc ? ipc_events : loopback_events;
+}
+
+/// XPUB takes in subscriptions only inside calls, and each is looked at: who sends it must be let in, and
+/// gets the topics that it can mean, so that what a peer sends costs no memory here. The end of a
+/// subscription is passed over: SUB sockets drop what they do not want themselves.
 void ZmqTransport::State::drain_subscriptions() {
   zmq::message_t message;
-  for (std::size_t n = 0; n < limits::kRequestsPerStep; ++n) {
-    if (!events.recv(message, zmq::recv_flags::dontwait)) return;
+  while (events.recv(message, zmq::recv_flags::dontwait)) {
+    const std::string_view text = message.to_string_view();
+    if (!text.starts_with('\1')) continue;
+    const Origin origin = origin_of(message);
+    if (!doorkeeper.may_subscribe(origin)) {
+      Doorkeeper::cut(origin);
+      continue;
+    }
+    if (!doorkeeper.identify(origin)) continue;
+    for (const std::string_view topic : {kEpochTopic, kHeartbeatTopic})
+      if (topic.starts_with(text.substr(1))) events.set(zmq::sockopt::subscribe, topic);
   }
 }
 
 std::optional<IncomingRequest> ZmqTransport::receive() {
   State& s = *state_;
+  s.answer_zap();
   s.drain_subscriptions();
   std::vector<zmq::message_t> parts;
   for (;;) {
@@ -211,7 +342,10 @@ std::optional<IncomingRequest> ZmqTransport::receive() {
     // The parts of one message are all there when the first one is (zmq_msg_recv(3)), so this does not wait.
     while (more) {
       zmq::message_t part;
-      if (!s.router.recv(part, zmq::recv_flags::dontwait)) return std::nullopt;
+      if (!s.router.recv(part, zmq::recv_flags::dontwait)) {
+        s.doorkeeper.look_again();  // once a step, which comes at least every heartbeat
+        return std::nullopt;
+      }
       more = part.more();
       if (parts.size() < limits::kFramesPerMessage) {
         parts.push_back(std::move(part));
@@ -224,14 +358,11 @@ std::optional<IncomingRequest> ZmqTransport::receive() {
 }
 
 std::optional<IncomingRequest> ZmqTransport::State::take(std::vector<zmq::message_t>& parts, bool too_many) {
-  const PeerAddress address = parse_peer_address(zmq_msg_gets(parts.back().handle(), "Peer-Address"));
-  if (address.uid && *address.uid != ::geteuid()) {
-    ++malformed;
-    return std::nullopt;
-  }
-  // Our own first entry tells the origin; the others go back as they came, up to the empty delimiter.
+  const Origin origin = origin_of(parts.back());
+  auto caller = doorkeeper.identify(origin);
+  // Our own first entry tells the door; the others go back as they came, up to the empty delimiter.
   Peer peer;
-  peer.envelope.push_back(share(address.origin == Origin::kIpc ? "i" : "t"));
+  peer.envelope.push_back(share(caller ? door_of(*caller) : ""));
   peer.envelope.push_back(bytes_of(parts.front()));
   std::size_t at = 1;
   while (at < parts.size() && parts[at].size() != 0) ++at;
@@ -242,6 +373,11 @@ std::optional<IncomingRequest> ZmqTransport::State::take(std::vector<zmq::messag
   const bool delimited = at < parts.size();
   if (!delimited) peer.envelope.push_back(share(""));
   for (std::size_t i = 1; delimited && i <= at; ++i) peer.envelope.push_back(bytes_of(parts[i]));
+  if (!caller) {
+    complain(peer, header_id(delimited ? at + 1 : 1), caller.error());
+    return std::nullopt;
+  }
+  peer.caller = std::move(*caller);
   if (too_many) {
     complain(peer, delimited ? header_id(at + 1) : 0,
              {ErrorCode::kLimit, "The request has more than " + std::to_string(limits::kFramesPerMessage) +
@@ -275,6 +411,7 @@ void ZmqTransport::State::complain(const Peer& peer, std::uint64_t id, const Err
 
 bool ZmqTransport::pending() {
   try {
+    state_->answer_zap();  // it has taken the wake-up, and is no request
     return (state_->events.get(zmq::sockopt::events) & ZMQ_POLLIN) != 0 ||
            (state_->router.get(zmq::sockopt::events) & ZMQ_POLLIN) != 0;
   } catch (const zmq::error_t&) {
@@ -306,9 +443,8 @@ void ZmqTransport::reply(const Peer& peer, const Reply& reply) {
     state_->send(state_->router, envelope, encode(reply));
     return;
   }
-  const bool ipc = as_text(*peer.envelope.front()) == "i";
   HelloReply fitting = *hello;
-  fitting.events_endpoint = state_->events_for(ipc ? Origin::kIpc : Origin::kTcp);
+  fitting.events_endpoint = state_->events_for(as_text(*peer.envelope.front()));
   state_->send(state_->router, envelope, encode(Reply{reply.id, std::move(fitting)}));
 }
 
@@ -321,11 +457,18 @@ std::string ZmqTransport::endpoint() const {
 }
 
 std::string ZmqTransport::events_endpoint() const {
-  return state_->events_for(state_->endpoints.front().starts_with("ipc:") ? Origin::kIpc : Origin::kTcp);
+  const auto first = parse_endpoint(state_->endpoints.front());
+  const bool ipc = state_->endpoints.front().starts_with("ipc:");
+  return state_->events_for(ipc ? kByIpc : first && first->is_local() ? kByLoopback : kByKey);
+}
+
+std::optional<Refusal> ZmqTransport::take_refusal() {
+  return state_->doorkeeper.take_refusal();
 }
 
 std::vector<int> ZmqTransport::descriptors() const {
-  return {state_->router.get(zmq::sockopt::fd), state_->events.get(zmq::sockopt::fd)};
+  return {state_->router.get(zmq::sockopt::fd), state_->events.get(zmq::sockopt::fd),
+          state_->zap.get(zmq::sockopt::fd)};
 }
 
 const std::vector<std::string>& ZmqTransport::endpoints() const {

@@ -10,20 +10,34 @@
 
 #include "daemon/transport.h"
 #include "protocol/result.h"
+#include "protocol/transport_key.h"
 
 namespace moddev::daemon {
+
+struct TransportOptions {
+  std::vector<std::string> endpoints{};
+  /// The daemon's own; nothing: this machine only.
+  std::optional<TransportKeys> keys{};
+  /// Who may connect with a key (protocol/trust.h); read again whenever it changes.
+  std::string trust_file{};
+};
 
 class ZmqTransport final : public Transport {
  public:
   /// Binds all of `endpoints` (1..limits::kEndpoints), or none. An ipc endpoint's events are at its path with
   /// "-events"; those of the tcp endpoints on one free port. Only endpoints that this machine alone can reach
-  /// are bound: others need keys. Errors: those of parse_endpoint() and EndpointLock::take(); kUnsupported
-  /// for a tcp endpoint that is not local; kAlreadyExists when the port is taken.
+  /// are bound, and serve this user only: others need keys. Errors: those of parse_endpoint() and
+  /// EndpointLock::take(); kUnsupported for a tcp endpoint that is not local; kAlreadyExists when the port is
+  /// taken.
   static Result<std::unique_ptr<ZmqTransport>> bind(const std::vector<std::string>& endpoints);
+  /// The same with keys: then tcp endpoints that other machines can reach are bound too, with CURVE, after a
+  /// test that a key that nobody trusts is refused. Errors also: kInternal when it is not.
+  static Result<std::unique_ptr<ZmqTransport>> open(const TransportOptions& options);
   ~ZmqTransport() override;
 
   std::optional<IncomingRequest> receive() override;
   [[nodiscard]] bool pending() override;
+  [[nodiscard]] std::optional<Refusal> take_refusal() override;
   void reply(const Peer& peer, const Reply& reply) override;
   void publish(const Event& event) override;
   /// The first of the endpoints, with its port when "*" was asked for.

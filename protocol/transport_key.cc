@@ -73,6 +73,12 @@ bool is_transport_key(std::string_view text) {
   return ::zmq_z85_decode(bytes.data(), std::string(text).c_str()) != nullptr;
 }
 
+std::string transport_key_text(std::span<const std::byte, kKeyBytes> key) {
+  KeyText text{};
+  ::zmq_z85_encode(text.data(), reinterpret_cast<const std::uint8_t*>(key.data()), key.size());
+  return text.data();
+}
+
 std::string transport_public_text(const TransportKeys& keys, std::string_view name) {
   return certificate(keys, name,
                      "#   ZeroMQ CURVE public certificate, made by moddev keygen.\n"

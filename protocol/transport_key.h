@@ -5,6 +5,8 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -24,6 +26,9 @@ struct TransportKeys {
 
 /// Whether `text` is a key: 40 characters of Z85 that stand for 32 bytes.
 [[nodiscard]] bool is_transport_key(std::string_view text);
+
+/// 32 bytes, as ZAP tells them, as text.
+[[nodiscard]] std::string transport_key_text(std::span<const std::byte, 32> key);
 
 /// The two files of a pair; NAME.key goes to others, NAME.key_secret to nobody. `name` is for people.
 [[nodiscard]] std::string transport_public_text(const TransportKeys& keys, std::string_view name);

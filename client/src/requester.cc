@@ -71,6 +71,7 @@ Result<ReplyBody> Requester::ask(const RequestBody& body, std::chrono::milliseco
         if (error->retry_after_ms <= 0 || retry >= deadline) return Error{error->code, error->message};
         again = retry;
       }
+      if (link_->problem()) return *link_->problem();
       wait(std::min(again, deadline));
     }
     if (clock_.now() >= deadline) {

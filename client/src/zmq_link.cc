@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -73,17 +74,27 @@ Status may_connect(const Endpoint& endpoint) {
 }  // namespace
 
 struct ZmqLink::State {
-  explicit State(Endpoint where) : endpoint(std::move(where)) {}
+  State(Endpoint where, KeyChoice choice)
+      : endpoint(std::move(where)), keys_of(key_source(endpoint, std::move(choice))) {}
 
   void open_requests();
+  void set_keys(zmq::socket_t& socket);
+  void watch_handshakes();
+  void look_at_handshakes();
   void connect_when_allowed();
   bool receive_frames(zmq::socket_t& socket);
 
   Endpoint endpoint;
   zmq::context_t context{kIoThreads};
+  KeySource keys_of;
+  std::optional<LinkKeys> keys;
+  std::size_t daemon_key = 0;  // which of keys->daemon
   zmq::socket_t requests;
   zmq::socket_t events;
+  zmq::socket_t handshakes;  // tcp only: what becomes of the connection of `requests`
   bool connected = false;
+  bool refused = false;
+  std::uint64_t monitors = 0;
   std::optional<Error> problem;
   std::uint64_t malformed = 0;
   Frames frames;  // of the last message; kept for its memory
@@ -94,6 +105,10 @@ ZmqLink::ZmqLink(std::unique_ptr<State> state) : state_(std::move(state)) {}
 ZmqLink::~ZmqLink() = default;
 
 Result<std::unique_ptr<ZmqLink>> ZmqLink::connect(const std::string& endpoint) {
+  return connect(endpoint, {});
+}
+
+Result<std::unique_ptr<ZmqLink>> ZmqLink::connect(const std::string& endpoint, KeyChoice choice) {
   auto parsed = parse_endpoint(endpoint);
   if (!parsed) return parsed.error();
   if (parsed->scheme == Endpoint::Scheme::kTcp && (parsed->host == "*" || !parsed->port)) {
@@ -102,7 +117,7 @@ Result<std::unique_ptr<ZmqLink>> ZmqLink::connect(const std::string& endpoint) {
         "Cannot connect to " + endpoint + ": a client needs a host and a port, like tcp://127.0.0.1:5555."};
   }
   try {
-    auto state = std::make_unique<State>(std::move(*parsed));
+    auto state = std::make_unique<State>(std::move(*parsed), std::move(choice));
     state->open_requests();
     return std::unique_ptr<ZmqLink>(new ZmqLink(std::move(state)));
   } catch (const zmq::error_t& error) {
@@ -113,6 +128,8 @@ Result<std::unique_ptr<ZmqLink>> ZmqLink::connect(const std::string& endpoint) {
 void ZmqLink::State::open_requests() {
   requests = zmq::socket_t(context, zmq::socket_type::dealer);
   set_common_options(requests);
+  handshakes = {};
+  refused = false;
   requests.set(zmq::sockopt::sndhwm, limits::kRequestQueue);
   requests.set(zmq::sockopt::rcvhwm, limits::kReplyQueue);
   connected = false;
@@ -124,14 +141,89 @@ void ZmqLink::State::connect_when_allowed() {
     problem = allowed.error();
     return;
   }
+  if (keys_of) {
+    auto found = keys_of();
+    if (!found) {
+      problem = found.error();
+      return;
+    }
+    keys = std::move(*found);
+    set_keys(requests);
+    watch_handshakes();
+  }
   problem.reset();
   requests.connect(endpoint.to_string());
   connected = true;
 }
 
+void ZmqLink::State::set_keys(zmq::socket_t& socket) {
+  if (!keys) return;
+  socket.set(zmq::sockopt::curve_serverkey, keys->daemon[daemon_key % keys->daemon.size()]);
+  socket.set(zmq::sockopt::curve_publickey, keys->own.public_key);
+  socket.set(zmq::sockopt::curve_secretkey, keys->own.secret_key);
+}
+
+/// libzmq tells nobody but a monitor that a connection was refused, and does not try again after that.
+void ZmqLink::State::watch_handshakes() {
+  const std::string address = "inproc://moddev.handshakes." + std::to_string(++monitors);
+  if (zmq_socket_monitor(requests.handle(), address.c_str(),
+                         ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                             ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL) != 0)
+    return;
+  handshakes = zmq::socket_t(context, zmq::socket_type::pair);
+  handshakes.set(zmq::sockopt::linger, 0);
+  handshakes.connect(address);
+}
+
+void ZmqLink::State::look_at_handshakes() {
+  while (handshakes) {
+    zmq::message_t told;
+    if (!handshakes.recv(told, zmq::recv_flags::dontwait)) return;
+    std::uint16_t event = 0;
+    if (told.size() >= sizeof event) std::memcpy(&event, told.data(), sizeof event);
+    zmq::message_t address;
+    (void)handshakes.recv(address, zmq::recv_flags::dontwait);
+    if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+      refused = false;
+      problem.reset();
+      continue;
+    }
+    const std::string where = endpoint.to_string();
+    refused = true;
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
+      problem =
+          Error{ErrorCode::kPermission,
+                keys ? "The daemon at " + where + " does not trust the key '" + keys->own.public_key +
+                           "'. Have its owner run `moddev trust add NAME '" + keys->own.public_key + "'`."
+                     : "The daemon at " + where + " does not let this process in.",
+                0};
+    } else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL && !keys) {
+      problem =
+          Error{ErrorCode::kPermission,
+                "The daemon at " + where +
+                    " lets in only who has a key. Run `moddev keygen` there and here, and here `moddev trust "
+                    "add " +
+                    where + " KEY` with the transport key that it prints there.",
+                0};
+    } else if (keys) {
+      // A daemon with another key hangs up without a word.
+      ++daemon_key;
+      problem =
+          Error{ErrorCode::kPermission,
+                "Who answers at " + where +
+                    " does not prove to have the key that is trusted there. If the "
+                    "daemon has a new key, run `moddev trust remove " +
+                    where + "` and `moddev trust add " + where + " KEY`; if not, somebody else is there.",
+                0};
+    }
+  }
+}
+
 void ZmqLink::send(const Request& request) {
   State& s = *state_;
   try {
+    s.look_at_handshakes();
+    if (s.refused) s.open_requests();
     if (!s.connected) s.connect_when_allowed();
     if (!s.connected) return;
     // The delimiter that a REQ socket would send (PROTOCOL.md, "Frames").
@@ -163,6 +255,7 @@ void ZmqLink::subscribe(const std::string& endpoint) {
     set_common_options(s.events);
     s.events.set(zmq::sockopt::rcvhwm, limits::kEventQueue);
     s.events.set(zmq::sockopt::subscribe, kEventPrefix);
+    s.set_keys(s.events);
     s.events.connect(*reachable);
   } catch (const zmq::error_t& error) {
     s.problem =
@@ -202,6 +295,7 @@ bool ZmqLink::State::receive_frames(zmq::socket_t& socket) {
 std::optional<LinkInput> ZmqLink::receive() {
   State& s = *state_;
   try {
+    s.look_at_handshakes();
     // Events first: a commit is what everyone waits for.
     while (s.events && s.receive_frames(s.events)) {
       if (auto event = decode_event(s.frames)) return LinkInput(std::move(*event));
@@ -224,6 +318,7 @@ std::vector<int> ZmqLink::descriptors() const {
   std::vector<int> result;
   if (state_->requests) result.push_back(state_->requests.get(zmq::sockopt::fd));
   if (state_->events) result.push_back(state_->events.get(zmq::sockopt::fd));
+  if (state_->handshakes) result.push_back(state_->handshakes.get(zmq::sockopt::fd));
   return result;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "client/src/link_keys.h"
 #include "protocol/endpoint.h"
 #include "protocol/link.h"
 #include "protocol/result.h"
@@ -18,7 +19,9 @@ class ZmqLink final : public Link {
  public:
   /// Connects as soon as it can; the daemon need not run yet. Errors: kInvalidArgument (an endpoint that
   /// cannot be connected to), kIo (no sockets).
+  /// Keys are those of key_source().
   static Result<std::unique_ptr<ZmqLink>> connect(const std::string& endpoint);
+  static Result<std::unique_ptr<ZmqLink>> connect(const std::string& endpoint, KeyChoice choice);
   ~ZmqLink() override;
 
   void send(const Request& request) override;
@@ -30,7 +33,7 @@ class ZmqLink final : public Link {
   /// They change with subscribe() and reset().
   [[nodiscard]] std::vector<int> descriptors() const override;
 
-  /// Why it does not connect (a directory that is not private), or nothing.
+  /// Why it does not connect (a directory that is not private, a key that is missing or refused), or nothing.
   [[nodiscard]] const std::optional<Error>& problem() const;
   /// Messages that could not be decoded and were dropped.
   [[nodiscard]] std::uint64_t malformed() const;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -20,6 +21,10 @@
 #include "daemon/policy.h"
 #include "daemon/zmq_transport.h"
 #include "protocol/blob_store.h"
+#include "protocol/endpoint.h"
+#include "protocol/private_file.h"
+#include "protocol/transport_key.h"
+#include "protocol/trust.h"
 #include "tools/moddev/command.h"
 #include "tools/moddev/config.h"
 #include "tools/moddev/diagnostics.h"
@@ -181,6 +186,27 @@ void make_daemon(Parts& parts) {
                                                   *parts.journal, *parts.transport);
 }
 
+/// With this user's key where other machines may come, if there is one: what is missing, bind() says.
+Result<daemon::TransportOptions> transport_options(std::vector<std::string> endpoints) {
+  daemon::TransportOptions options;
+  options.endpoints = std::move(endpoints);
+  const bool others = std::any_of(options.endpoints.begin(), options.endpoints.end(), [](const auto& text) {
+    const auto endpoint = parse_endpoint(text);
+    return endpoint && !endpoint->is_local();
+  });
+  if (!others) return options;
+  const auto directory = configuration_directory();
+  if (!directory) return directory.error();
+  options.trust_file = trust_file(*directory);
+  auto keys = read_transport_keys(transport_secret_file(*directory), ::geteuid());
+  if (keys) {
+    options.keys = std::move(*keys);
+  } else if (keys.error().code != ErrorCode::kNotFound) {
+    return keys.error();
+  }
+  return options;
+}
+
 Result<Parts> assemble(const WatchFlags& flags, SystemClock& clock) {
   const Places places = Places::of_this_process();
   Parts parts;
@@ -192,7 +218,9 @@ Result<Parts> assemble(const WatchFlags& flags, SystemClock& clock) {
   auto loop = daemon::EventLoop::create({.signals = true}, clock);
   if (!loop) return loop.error();
   parts.loop = std::move(*loop);
-  auto transport = daemon::ZmqTransport::bind(*endpoints);
+  auto doors = transport_options(std::move(*endpoints));
+  if (!doors) return doors.error();
+  auto transport = daemon::ZmqTransport::open(*doors);
   if (!transport) return transport.error();
   parts.transport = std::move(*transport);
   MODDEV_TRY(open_state(places, clock.wall_now(), parts));
@@ -283,7 +311,7 @@ void add_watch(CLI::App& program, Invocation& chosen) {
       ->type_name("");
   command
       ->add_option("--bind", flags->bind,
-                   "Serve at this endpoint, ipc:///path or tcp://127.0.0.1:port (repeatable)")
+                   "Serve at this endpoint, ipc:///path or tcp://host:port (repeatable)")
       ->type_name("ENDPOINT")
       ->allow_extra_args(false);
   command

@@ -116,7 +116,8 @@ TEST(BadInput, AWayToSwitchThatThereIsNot) {
 
 TEST(BadInput, AnEndpointThatOthersCouldReach) {
   Yard yard;
-  expect_told(yard.run({"watch", yard.build(), "--bind", "tcp://0.0.0.0:5"}), 1, HasSubstr("127.0.0.1"));
+  expect_told(yard.run({"watch", yard.build(), "--bind", "tcp://0.0.0.0:5"}), 1,
+              AllOf(HasSubstr("moddev keygen"), HasSubstr("moddev trust add"), HasSubstr("127.0.0.1")));
 }
 
 TEST(BadInput, AConfigurationThatIsADirectory) {
