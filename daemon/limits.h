@@ -79,8 +79,8 @@ inline constexpr auto kRememberLeaver = std::chrono::minutes(2);
 inline constexpr int kReplyQueue = 64;
 inline constexpr int kEventQueue = 256;
 inline constexpr int kRequestQueue = 256;
-/// What a subscriber may send in one frame, and how many subscriptions it may have: an event's topic is short,
-/// and there are two. Beyond either the connection is ended.
+/// What a subscriber may send in one frame, and how many subscriptions it may have: an event's topic is
+/// short, and there are two. Beyond either the connection is ended.
 inline constexpr std::size_t kSubscriptionBytes = 1'024;
 inline constexpr std::size_t kSubscriptionsPerPeer = 64;
 /// Refusals that nobody has taken yet; the oldest are forgotten.

@@ -237,7 +237,7 @@ Status ZmqTransport::State::bind_tcp(const Endpoint& endpoint) {
 }
 
 /// libzmq lets everybody in when its ZAP handler is missing or not asked; so it is tried, with a key that
-/// nobody has heard of, before anybody else can try.
+/// nobody has heard of, before anybody is served.
 Status ZmqTransport::State::prove_that_strangers_are_refused(zmq::socket_type type,
                                                              const std::string& endpoint) {
   const auto stranger = TransportKeys::generate();
