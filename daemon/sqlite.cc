@@ -109,14 +109,27 @@ void Database::close() {
   db_ = nullptr;
 }
 
+namespace {
+
+Result<void> open_as(const std::filesystem::path& path, int flags, sqlite3** db) {
+  if (sqlite3_open_v2(path.c_str(), db, flags | SQLITE_OPEN_NOMUTEX, nullptr) == SQLITE_OK) return {};
+  return Error{ErrorCode::kIo, "cannot open the journal '" + path.string() + "': " + sqlite3_errmsg(*db), 0};
+}
+
+}  // namespace
+
 Result<Database> Database::open(const std::filesystem::path& path) {
   Database database;
-  const int code = sqlite3_open_v2(path.c_str(), &database.db_,
-                                   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
-  if (code != SQLITE_OK) {
-    return Error{ErrorCode::kIo,
-                 "cannot open the journal '" + path.string() + "': " + sqlite3_errmsg(database.db_), 0};
-  }
+  MODDEV_TRY(open_as(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &database.db_));
+  return database;
+}
+
+Result<Database> Database::open_to_read(const std::filesystem::path& path) {
+  Database database;
+  MODDEV_TRY(open_as(path, SQLITE_OPEN_READONLY, &database.db_));
+  // A checkpoint of the daemon's takes milliseconds.
+  constexpr int kBusyMilliseconds = 2'000;
+  sqlite3_busy_timeout(database.db_, kBusyMilliseconds);
   return database;
 }
 

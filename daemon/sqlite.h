@@ -58,6 +58,9 @@ class Database {
   /// Opens or makes the file; reads nothing yet. Errors: kIo.
   static Result<Database> open(const std::filesystem::path& path);
 
+  /// An existing one, which is not changed, whoever else has it open. Errors: kIo.
+  static Result<Database> open_to_read(const std::filesystem::path& path);
+
   /// Runs statements without parameters. Errors: kCorrupt when the file is no sound database, kLimit when the
   /// disk is full, else kIo.
   Status execute(const char* sql);

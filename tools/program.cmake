@@ -2,12 +2,15 @@
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(spdlog REQUIRED)
+pkg_check_modules(libdw REQUIRED IMPORTED_TARGET libdw)
 
 add_library(moddev_program STATIC
   moddev/asking.cc
+  moddev/backtrace_line.cc
   moddev/build.cc
   moddev/child.cc
   moddev/config.cc
+  moddev/debug_lines.cc
   moddev/diagnostics.cc
   moddev/doctor.cc
   moddev/executor.cc
@@ -22,12 +25,14 @@ add_library(moddev_program STATIC
   moddev/places.cc
   moddev/printer.cc
   moddev/refresh.cc
+  moddev/retained_files.cc
   moddev/stats_view.cc
   moddev/status.cc
   moddev/status_view.cc
   moddev/story.cc
   moddev/supervise.cc
   moddev/supervise_story.cc
+  moddev/symbols.cc
   moddev/terminal.cc
   moddev/trust.cc
   moddev/usage.cc
@@ -41,6 +46,7 @@ target_link_libraries(moddev_program
   PRIVATE
     CLI11::CLI11
     nlohmann_json::nlohmann_json
+    PkgConfig::libdw
     spdlog::spdlog
     moddev_build_flags)
 

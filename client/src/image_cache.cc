@@ -183,7 +183,7 @@ ImageCache::~ImageCache() {
   if (locks_ >= 0) ::close(locks_);
 }
 
-std::string ImageCache::path_of(std::string_view file_name, std::string_view key) const {
+std::string image_file_name(std::string_view file_name, std::string_view key) {
   constexpr std::string_view kHarmless = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-";
   constexpr std::size_t kMostNameBytes = 150;
   std::string name(file_name.substr(0, kMostNameBytes));
@@ -193,13 +193,14 @@ std::string ImageCache::path_of(std::string_view file_name, std::string_view key
   if (name.empty() || name.front() == '.') name.insert(0, "_");
   // libscorer.so.1.2 becomes libscorer.<key>.so: debuggers know libraries by such names.
   if (const std::size_t suffix = name.find(".so"); suffix != std::string::npos) name.resize(suffix);
-  std::string path = directory_.string();
-  path += '/';
-  path += name;
-  path += '.';
-  path += key;
-  path += ".so";
-  return path;
+  name += '.';
+  name += key;
+  name += ".so";
+  return name;
+}
+
+std::string ImageCache::path_of(std::string_view file_name, std::string_view key) const {
+  return directory_.string() + '/' + image_file_name(file_name, key);
 }
 
 Status ImageCache::put(const std::string& path, const PatchedImage& image) const {
@@ -250,7 +251,8 @@ void ImageCache::release(const std::string& path) {
   (void)set_lock(locks_, F_UNLCK, lock_byte(path));
 }
 
-Result<CollectedImages> collect_images(const fs::path& directory, std::uint64_t keep_bytes) {
+Result<CollectedImages> collect_images(const fs::path& directory, std::uint64_t keep_bytes, WallTime now,
+                                       Duration unused_for) {
   struct Image {
     std::string path;
     std::uint64_t size = 0;
@@ -263,12 +265,12 @@ Result<CollectedImages> collect_images(const fs::path& directory, std::uint64_t 
   std::vector<Image> images;
   CollectedImages result;
   std::error_code error;
-  const auto now = ::time(nullptr);
+  const auto seconds = ::time(nullptr);
   for (const auto& entry : fs::directory_iterator(directory, error)) {
     const std::string name = entry.path().filename().string();
     struct stat info {};
     if (::lstat(entry.path().c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
-    if (name.starts_with(kTemporaryPrefix) && now - info.st_mtim.tv_sec > kTemporaryAgeSeconds) {
+    if (name.starts_with(kTemporaryPrefix) && seconds - info.st_mtim.tv_sec > kTemporaryAgeSeconds) {
       ::unlink(entry.path().c_str());
     }
     if (name.empty() || name.front() == '.') continue;
@@ -280,7 +282,9 @@ Result<CollectedImages> collect_images(const fs::path& directory, std::uint64_t 
     return std::pair(a.used.tv_sec, a.used.tv_nsec) < std::pair(b.used.tv_sec, b.used.tv_nsec);
   });
   for (const Image& image : images) {
-    if (result.kept_bytes <= keep_bytes) break;
+    const WallTime used(std::chrono::seconds(image.used.tv_sec) +
+                        std::chrono::nanoseconds(image.used.tv_nsec));
+    if (result.kept_bytes <= keep_bytes && now - used <= unused_for) break;
     // An exclusive lock is granted only when no process uses the image, and keeps others from starting to.
     if (set_lock(locks.get(), F_WRLCK, lock_byte(image.path)) != 0) {
       ++result.in_use;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "client/src/image_rewrite.h"
+#include "protocol/clock.h"
 #include "protocol/result.h"
 
 namespace moddev {
@@ -17,6 +18,12 @@ namespace moddev {
 /// Where images go when nobody says: a directory of the user in memory (XDG_RUNTIME_DIR), else in the user's
 /// cache directory. Creating a file in memory is several times faster than on a disk.
 [[nodiscard]] std::filesystem::path default_image_directory();
+
+/// The name of an image's file: lib<name>.<key>.so.
+[[nodiscard]] std::string image_file_name(std::string_view file_name, std::string_view key);
+/// Hexadecimal digits of a key: 64 bits of the closure digest. Names are not what is relied on: the bytes are
+/// compared.
+inline constexpr std::size_t kImageKeyDigits = 16;
 
 class ImageCache {
  public:
@@ -63,9 +70,10 @@ struct CollectedImages {
   std::uint64_t kept_bytes = 0;
 };
 
-/// Removes the images, least recently used first, until at most `keep_bytes` are left. One that a live
-/// process has locked stays, whatever its age.
+/// Removes the images, least recently used first, until at most `keep_bytes` are left and none that at `now`
+/// was not used for `unused_for`. One that a live process has locked stays, whatever its age.
 [[nodiscard]] Result<CollectedImages> collect_images(const std::filesystem::path& directory,
-                                                     std::uint64_t keep_bytes);
+                                                     std::uint64_t keep_bytes, WallTime now = {},
+                                                     Duration unused_for = Duration::max());
 
 }  // namespace moddev

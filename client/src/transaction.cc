@@ -16,9 +16,6 @@
 namespace moddev {
 namespace {
 
-/// Hexadecimal digits of an image's key: 64 bits. Names are not what is relied on: the bytes are compared.
-constexpr std::size_t kKeyDigits = 16;
-
 /// A module that is its bytes: python, blob.
 class BytesModule final : public LoadedModule {
  public:
@@ -224,11 +221,12 @@ void Transaction::name_images() {
           variant += module + '\t' + below->second.variant + '\n';
         }
       }
-      if (!variant.empty()) variant = digest_of(variant).hex().substr(0, kKeyDigits);
+      if (!variant.empty()) variant = digest_of(variant).hex().substr(0, kImageKeyDigits);
       Digest key = *closure_digest(plan_.manifest, name);
       if (!variant.empty()) key = digest_of(key.hex() + variant);
       item.offer.variant = std::move(variant);
-      item.offer.path = (*images_)->path_of(file_name(item.entry->path), key.hex().substr(0, kKeyDigits));
+      item.offer.path =
+          (*images_)->path_of(file_name(item.entry->path), key.hex().substr(0, kImageKeyDigits));
     }
     if (!any_image_is_mapped()) break;
   }

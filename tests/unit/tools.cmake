@@ -18,3 +18,11 @@ moddev_add_test(tools_unit_test
     unit/tools/wait_goal_test.cc
   LIBRARIES moddev_program moddev_support_session CLI11::CLI11
   KIND unit SANITIZE asan)
+
+# Finding the source of an address, and what was kept.
+moddev_add_test(tools_lookup_test
+  SOURCES
+    unit/tools/backtrace_line_test.cc
+    unit/tools/journal_lookup_test.cc
+  LIBRARIES moddev_program moddev_support_session
+  KIND unit SANITIZE asan)

@@ -30,6 +30,7 @@ void add_stats(CLI::App& program, Invocation& chosen);
 void add_status(CLI::App& program, Invocation& chosen);
 void add_supervise(CLI::App& program, Invocation& chosen);
 void add_trust(CLI::App& program, Invocation& chosen);
+void add_symbols(CLI::App& program, Invocation& chosen);
 void add_wait(CLI::App& program, Invocation& chosen);
 void add_watch(CLI::App& program, Invocation& chosen);
 

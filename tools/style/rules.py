@@ -34,6 +34,8 @@ DIRECTIONS = {
 LIBRARIES = {
     "CLI/*": ("tools/*",),
     "boost/*": (),
+    "dwarf.h": ("tools/moddev/debug_lines.cc",),
+    "elfutils/*": ("tools/moddev/debug_lines.cc",),
     "gelf.h": ("protocol/*.cc",),
     "gmock/*": (),
     "gtest/*": (),
