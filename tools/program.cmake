@@ -8,6 +8,7 @@ add_library(moddev_program STATIC
   moddev/asking.cc
   moddev/backtrace_line.cc
   moddev/build.cc
+  moddev/cache.cc
   moddev/child.cc
   moddev/config.cc
   moddev/debug_lines.cc

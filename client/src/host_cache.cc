@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <map>
 #include <set>
 #include <string>
 #include <system_error>
@@ -41,7 +42,8 @@ Status make_directory(const fs::path& path) {
 struct Table {
   std::atomic<std::uint64_t> change;
   std::atomic<std::uint64_t> count;
-  std::uint64_t unused[6];
+  std::uint64_t process;  // its id, for people
+  std::uint64_t unused[5];
   Digest digests[1];  // as many as fit into the file
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free && offsetof(Table, digests) == 64);
@@ -83,6 +85,7 @@ class User final : public CacheUse {
     if (mapped == MAP_FAILED) return false;
     if (table_ != nullptr) ::munmap(table_, bytes_);
     table_ = static_cast<Table*>(mapped);
+    table_->process = static_cast<std::uint64_t>(::getpid());
     bytes_ = needed;
     return true;
   }
@@ -112,9 +115,12 @@ class User final : public CacheUse {
   std::size_t bytes_ = 0;
 };
 
+/// Who needs what. A process of an older moddev counts as 0.
+using Users = std::map<Digest, std::vector<pid_t>>;
+
 /// Appends the digests of one user's file. While he changes it, what is read is read again: it takes him
 /// microseconds, and if he was stopped or is gone in the middle of it, all that his file has room for counts.
-void read_user(int descriptor, std::set<Digest>& used) {
+void read_user(int descriptor, Users& used) {
   struct stat info {};
   if (::fstat(descriptor, &info) != 0 || info.st_size < static_cast<off_t>(kFirstTableBytes)) return;
   const auto bytes = static_cast<std::size_t>(info.st_size);
@@ -132,13 +138,13 @@ void read_user(int descriptor, std::set<Digest>& used) {
     std::atomic_thread_fence(std::memory_order_acquire);
     if (before % 2 == 0 && table->change.load(std::memory_order_relaxed) == before) break;
   }
-  used.insert(found.begin(), found.end());
+  for (const Digest& digest : found) used[digest].push_back(static_cast<pid_t>(table->process));
   ::munmap(mapped, bytes);
 }
 
 /// What live processes use. With `clean`, files of those that are gone are removed.
-std::set<Digest> used_by_processes(const fs::path& root, bool clean) {
-  std::set<Digest> used;
+Users used_by_processes(const fs::path& root, bool clean) {
+  Users used;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(root / kUsers, error)) {
     const Descriptor file(::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
@@ -153,13 +159,15 @@ std::set<Digest> used_by_processes(const fs::path& root, bool clean) {
   return used;
 }
 
-void add_remembered(const fs::path& root, WallTime now, std::set<Digest>& used) {
+/// What ran last at each endpoint.
+std::vector<Manifest> remembered_manifests(const fs::path& root, WallTime now) {
+  std::vector<Manifest> manifests;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(root / kLast, error)) {
-    const auto remembered = read_remembered(entry.path(), limits::kRememberedAge, now);
-    if (!remembered || !*remembered) continue;
-    for (const auto& [name, module] : (*remembered)->manifest.modules) used.insert(module.digest);
+    auto remembered = read_remembered(entry.path(), limits::kRememberedAge, now);
+    if (remembered && *remembered) manifests.push_back(std::move((*remembered)->manifest));
   }
+  return manifests;
 }
 
 void forget_old(const fs::path& root, WallTime now) {
@@ -178,15 +186,10 @@ void remove_leftovers(const fs::path& root) {
   }
 }
 
-struct BlobFile {
-  CachedBlob blob;
-  std::pair<std::int64_t, std::int64_t> used_at;
-};
-
-Result<std::vector<BlobFile>> blob_files(const DirectoryBlobStore& store) {
+Result<std::vector<CachedBlob>> blob_files(const DirectoryBlobStore& store) {
   auto digests = store.list();
   if (!digests) return digests.error();
-  std::vector<BlobFile> files;
+  std::vector<CachedBlob> files;
   for (const Digest& digest : *digests) {
     struct stat info {};
     if (::stat(store.path_of(digest).c_str(), &info) != 0) continue;
@@ -194,10 +197,13 @@ Result<std::vector<BlobFile>> blob_files(const DirectoryBlobStore& store) {
                                  std::pair(info.st_mtim.tv_sec, info.st_mtim.tv_nsec)
                              ? info.st_atim
                              : info.st_mtim;
-    files.push_back({{digest, static_cast<std::uint64_t>(info.st_size), false}, {at.tv_sec, at.tv_nsec}});
+    CachedBlob& blob = files.emplace_back();
+    blob.digest = digest;
+    blob.size = static_cast<std::uint64_t>(info.st_size);
+    blob.used_at = WallTime(std::chrono::seconds(at.tv_sec) + std::chrono::nanoseconds(at.tv_nsec));
   }
   std::sort(files.begin(), files.end(),
-            [](const BlobFile& a, const BlobFile& b) { return a.used_at < b.used_at; });
+            [](const CachedBlob& a, const CachedBlob& b) { return a.used_at < b.used_at; });
   return files;
 }
 
@@ -231,14 +237,25 @@ Result<std::unique_ptr<HostCache>> HostCache::open(const fs::path& root, const f
 }
 
 Result<std::vector<CachedBlob>> HostCache::list() const {
-  auto files = blob_files(*blobs_);
-  if (!files) return files.error();
-  std::set<Digest> used = used_by_processes(root_, false);
-  add_remembered(root_, SystemClock().wall_now(), used);
-  std::vector<CachedBlob> blobs;
-  for (BlobFile& file : *files) {
-    file.blob.in_use = used.contains(file.blob.digest);
-    blobs.push_back(file.blob);
+  auto blobs = blob_files(*blobs_);
+  if (!blobs) return blobs.error();
+  Users users = used_by_processes(root_, false);
+  const std::vector<Manifest> manifests = remembered_manifests(root_, SystemClock().wall_now());
+  for (CachedBlob& blob : *blobs) {
+    if (const auto found = users.find(blob.digest); found != users.end()) {
+      blob.in_use = true;
+      std::erase(found->second, 0);
+      std::sort(found->second.begin(), found->second.end());
+      blob.processes = std::move(found->second);
+    }
+    for (const Manifest& manifest : manifests) {
+      for (const auto& [name, module] : manifest.modules) {
+        if (module.digest == blob.digest) blob.ran_last.emplace_back(name, module.version);
+      }
+    }
+    std::sort(blob.ran_last.begin(), blob.ran_last.end());
+    blob.ran_last.erase(std::unique(blob.ran_last.begin(), blob.ran_last.end()), blob.ran_last.end());
+    blob.in_use |= !blob.ran_last.empty();
   }
   return blobs;
 }
@@ -261,7 +278,7 @@ Result<CacheCheck> HostCache::verify() {
   return check;
 }
 
-Result<CacheCollection> HostCache::collect(std::uint64_t keep_bytes, WallTime now) {
+Result<CacheCollection> HostCache::collect(std::uint64_t keep_bytes, WallTime now, Duration unused_for) {
   const fs::path lock_file = root_ / kCollecting;
   const Descriptor lock(::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (lock.get() < 0) return errno_error("Cannot open " + lock_file.string(), errno);
@@ -274,17 +291,19 @@ Result<CacheCollection> HostCache::collect(std::uint64_t keep_bytes, WallTime no
   if (!files) return files.error();
   forget_old(root_, now);
   std::set<Digest> remembered;
-  add_remembered(root_, now, remembered);
+  for (const Manifest& manifest : remembered_manifests(root_, now)) {
+    for (const auto& [name, module] : manifest.modules) remembered.insert(module.digest);
+  }
 
   CacheCollection result;
-  for (const BlobFile& file : *files) {
-    result.kept_bytes += file.blob.size;
+  for (const CachedBlob& file : *files) {
+    result.kept_bytes += file.size;
     ++result.kept;
   }
-  std::set<Digest> used = used_by_processes(root_, true);
-  for (const BlobFile& file : *files) {
-    if (result.kept_bytes <= keep_bytes) break;
-    const Digest& digest = file.blob.digest;
+  Users used = used_by_processes(root_, true);
+  for (const CachedBlob& file : *files) {
+    if (result.kept_bytes <= keep_bytes && now - file.used_at <= unused_for) break;
+    const Digest& digest = file.digest;
     if (used.contains(digest) || remembered.contains(digest)) {
       ++result.in_use;
       continue;
@@ -302,12 +321,12 @@ Result<CacheCollection> HostCache::collect(std::uint64_t keep_bytes, WallTime no
     ::unlink(moved.c_str());
     ++result.removed;
     --result.kept;
-    result.removed_bytes += file.blob.size;
-    result.kept_bytes -= file.blob.size;
+    result.removed_bytes += file.size;
+    result.kept_bytes -= file.size;
   }
   std::error_code error;
   if (fs::exists(images_, error)) {
-    auto images = collect_images(images_, keep_bytes);
+    auto images = collect_images(images_, keep_bytes, now, unused_for);
     if (images) result.images = *images;
   }
   return result;

@@ -8,15 +8,20 @@
 // the user.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "client/src/cache_use.h"
 #include "client/src/image_cache.h"
 #include "protocol/blob_store.h"
 #include "protocol/clock.h"
+#include "protocol/manifest.h"
 #include "protocol/result.h"
 
 namespace moddev::client {
@@ -29,6 +34,12 @@ struct CachedBlob {
   std::uint64_t size = 0;
   /// A live process needs it, or what ran last does (last_epoch.h).
   bool in_use = false;
+  /// The processes among them; one of an older moddev is not known by its number.
+  std::vector<pid_t> processes;
+  /// What ran last needs it: name and version.
+  std::vector<std::pair<std::string, Version>> ran_last;
+  /// When it was written or read, as far as the file system keeps account of reading (relatime: to a day).
+  WallTime used_at{};
 };
 
 struct CacheCheck {
@@ -58,10 +69,11 @@ class HostCache {
   [[nodiscard]] Result<std::vector<CachedBlob>> list() const;
   /// Reads every blob.
   [[nodiscard]] Result<CacheCheck> verify();
-  /// Removes blobs, least recently used first, until at most `keep_bytes` are left, and images likewise;
-  /// never what is in use. What ran last is forgotten after kRememberedAge. Errors: kUnavailable when another
-  /// process collects.
-  [[nodiscard]] Result<CacheCollection> collect(std::uint64_t keep_bytes, WallTime now);
+  /// Removes blobs, least recently used first, until at most `keep_bytes` are left and none that was not used
+  /// for `unused_for`, and images likewise; never what is in use. What ran last is forgotten after
+  /// kRememberedAge. Errors: kUnavailable when another process collects.
+  [[nodiscard]] Result<CacheCollection> collect(std::uint64_t keep_bytes, WallTime now,
+                                                Duration unused_for = Duration::max());
 
  private:
   HostCache(std::filesystem::path root, std::filesystem::path images,

@@ -18,6 +18,7 @@ inline constexpr int kWrongUsage = 2;
 using Invocation = std::function<int()>;
 
 void add_build(CLI::App& program, Invocation& chosen);
+void add_cache(CLI::App& program, Invocation& chosen);
 void add_diff(CLI::App& program, Invocation& chosen);
 void add_doctor(CLI::App& program, Invocation& chosen);
 void add_executor(CLI::App& program, Invocation& chosen);

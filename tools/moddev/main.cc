@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   add_rollback(program, chosen);
   add_supervise(program, chosen);
   add_symbols(program, chosen);
+  add_cache(program, chosen);
   add_keygen(program, chosen);
   add_trust(program, chosen);
   add_doctor(program, chosen);

@@ -39,7 +39,7 @@ TEST(Program, HelpAndVersionGoToStandardOutput) {
   const Ran help = yard.run({"--help"});
   EXPECT_EQ(help.exit_code, 0);
   for (const char* command : {"watch", "status", "executor", "fetch", "refresh", "wait", "build", "history",
-                              "stats", "diff", "rollback", "supervise", "symbols", "doctor"}) {
+                              "stats", "diff", "rollback", "supervise", "symbols", "cache", "doctor"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " ")) << command;
     const Ran of_command = yard.run({command, "--help"});
     EXPECT_EQ(of_command.exit_code, 0);
