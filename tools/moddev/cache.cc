@@ -18,7 +18,6 @@
 #include "tools/moddev/diagnostics.h"
 #include "tools/moddev/json_values.h"
 #include "tools/moddev/places.h"
-#include "tools/moddev/printer.h"
 #include "tools/moddev/retained_files.h"
 #include "tools/moddev/terminal.h"
 
@@ -131,8 +130,7 @@ int list(const CacheFlags& flags) {
     lines = table.render(Palette::for_descriptor(STDOUT_FILENO), "") + counted(blobs->size(), "file") + ", " +
             human_size(bytes) + "\n";
   }
-  write_all(STDOUT_FILENO, lines);
-  return kDone;
+  return answered(lines);
 }
 
 int verify(const CacheFlags& flags) {
@@ -158,8 +156,8 @@ int verify(const CacheFlags& flags) {
     lines += counted(check->blobs, "file") + ", " + human_size(check->bytes) + " sound, " +
              std::to_string(check->damaged.size()) + " damaged\n";
   }
-  write_all(STDOUT_FILENO, lines);
-  return check->damaged.empty() ? kDone : kFailed;
+  const int told = answered(lines);
+  return check->damaged.empty() ? told : kFailed;
 }
 
 int collect(const CacheFlags& flags) {
@@ -169,16 +167,15 @@ int collect(const CacheFlags& flags) {
       (*cache)->collect(flags.keep, SystemClock().wall_now(), std::chrono::hours(24) * flags.days);
   if (!done) return failed(done.error());
   if (flags.json) {
-    write_all(STDOUT_FILENO, line_of(Json{{"removed", done->removed},
-                                          {"removed_bytes", done->removed_bytes},
-                                          {"kept", done->kept},
-                                          {"kept_bytes", done->kept_bytes},
-                                          {"in_use", done->in_use},
-                                          {"images_removed", done->images.removed},
-                                          {"images_removed_bytes", done->images.removed_bytes},
-                                          {"images_in_use", done->images.in_use}}) +
-                                 "\n");
-    return kDone;
+    return answered(line_of(Json{{"removed", done->removed},
+                                 {"removed_bytes", done->removed_bytes},
+                                 {"kept", done->kept},
+                                 {"kept_bytes", done->kept_bytes},
+                                 {"in_use", done->in_use},
+                                 {"images_removed", done->images.removed},
+                                 {"images_removed_bytes", done->images.removed_bytes},
+                                 {"images_in_use", done->images.in_use}}) +
+                    "\n");
   }
   std::string text = "removed " + counted(done->removed, "file") + ", " + human_size(done->removed_bytes);
   if (done->images.removed != 0) {
@@ -188,8 +185,7 @@ int collect(const CacheFlags& flags) {
   text += "; kept " + counted(done->kept, "file") + ", " + human_size(done->kept_bytes);
   if (done->in_use != 0)
     text += ", of which " + std::to_string(done->in_use) + " had to stay because they are in use";
-  write_all(STDOUT_FILENO, text + "\n");
-  return kDone;
+  return answered(text + "\n");
 }
 
 void add_common(CLI::App* command, const std::shared_ptr<CacheFlags>& flags) {

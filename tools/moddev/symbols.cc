@@ -19,7 +19,6 @@
 #include "tools/moddev/debug_lines.h"
 #include "tools/moddev/diagnostics.h"
 #include "tools/moddev/json_values.h"
-#include "tools/moddev/printer.h"
 #include "tools/moddev/retained_files.h"
 #include "tools/moddev/terminal.h"
 
@@ -145,25 +144,26 @@ int look_up(const SymbolsFlags& flags) {
   const auto opened = open(*std::move(file));
   if (!opened) return failed(opened.error());
 
-  if (!flags.json) write_all(STDOUT_FILENO, title_of(opened->file) + "\n");
   if (!opened->lines->has_debug_information()) {
     mention(
         "The file has no debug information: only the names of functions are known. Compile the module with "
         "-g.");
   }
   bool all = true;
+  std::string text = flags.json ? "" : title_of(opened->file) + "\n";
   for (const std::uint64_t address : addresses) {
     const auto frames = opened->lines->frames_at(address);
     all = all && !frames.empty();
     if (flags.json) {
-      write_all(STDOUT_FILENO, line_of(json_of(&*opened, address, frames)) + "\n");
+      text += line_of(json_of(&*opened, address, frames)) + "\n";
     } else if (frames.empty()) {
-      write_all(STDOUT_FILENO, "  " + hexadecimal(address) + "  no function is there\n");
+      text += "  " + hexadecimal(address) + "  no function is there\n";
     } else {
-      write_all(STDOUT_FILENO, text_of("  " + hexadecimal(address) + "  ", frames));
+      text += text_of("  " + hexadecimal(address) + "  ", frames);
     }
   }
-  return all ? kDone : kFailed;
+  const int told = answered(text);
+  return all ? told : kFailed;
 }
 
 /// The files of one backtrace, each opened once.
@@ -216,16 +216,18 @@ int translate_standard_input(const SymbolsFlags& flags) {
     const auto found = place ? backtrace.look_up(*place) : std::nullopt;
     const bool known = found && !found->frames.empty();
     any = any || known;
+    std::string text = line + "\n";
     if (flags.json) {
       if (!place) continue;
       Json object = json_of(found ? found->opened : nullptr, found ? found->address : place->offset,
                             found ? found->frames : std::vector<SourceFrame>());
       object["text"] = line;
-      write_all(STDOUT_FILENO, line_of(object) + "\n");
-      continue;
+      text = line_of(object) + "\n";
+    } else if (known) {
+      text += text_of("    ", found->frames);
     }
-    write_all(STDOUT_FILENO, line + "\n");
-    if (known) write_all(STDOUT_FILENO, text_of("    ", found->frames));
+    // Line by line: what comes may be a log that is being written.
+    if (const int told = answered(text); told != kDone) return told;
   }
   if (any) return kDone;
   return failed({ErrorCode::kNotFound,
