@@ -30,9 +30,10 @@ class MemoryBlobWriter final : public BlobWriter {
 
   Status write(std::span<const std::byte> data) override {
     bytes_.insert(bytes_.end(), data.begin(), data.end());
+    size_ += data.size();
     return {};
   }
-  [[nodiscard]] std::uint64_t size() const override { return bytes_.size(); }
+  [[nodiscard]] std::uint64_t size() const override { return size_; }
   Result<Digest> finish() override {
     digest_ = digest_of(bytes_);
     return digest_;
@@ -47,6 +48,7 @@ class MemoryBlobWriter final : public BlobWriter {
   std::shared_ptr<void> state_;
   Keep keep_;
   Bytes bytes_;
+  std::uint64_t size_ = 0;  // also after the bytes were handed over
   Digest digest_;
 };
 
