@@ -27,6 +27,10 @@ const Manifest* Session::State::manifest_of(Epoch epoch) const {
 void Session::State::on_announce(const AnnounceEvent& announce, bool tell_again) {
   head_epoch = std::max(head_epoch, announce.epoch);
   if (announce.epoch <= std::max(have(), committed_epoch)) return;
+  if (behind && behind->epoch == announce.epoch) {  // as a canary
+    if (tell_again && behind->stage == Stage::kFailed) ack(behind->epoch, AckPhase::kFailed, &*behind);
+    return;
+  }
   if (pending) {
     if (pending->epoch > announce.epoch) return;
     if (pending->epoch == announce.epoch && pending->manifest_digest == announce.manifest_digest) {
@@ -51,6 +55,18 @@ void Session::State::on_announce(const AnnounceEvent& announce, bool tell_again)
     work.manifest = moddev::apply(*base, announce.changes, announce.epoch);
     if (work.manifest.digest() == announce.manifest_digest) work.stage = Stage::kWanted;
   }
+  if (work.epoch == trial_epoch) promote_pending();
+}
+
+void Session::State::on_trial(Epoch epoch) {
+  head_epoch = std::max(head_epoch, epoch);
+  trial_epoch = std::max(trial_epoch, epoch);
+  if (epoch <= have()) return;
+  if (pending && pending->epoch == epoch) {
+    promote_pending();
+    return apply_prepared();
+  }
+  if (!behind || behind->epoch < epoch) want_snapshot();  // it has the announcement, which got lost
 }
 
 void Session::State::on_commit(Epoch epoch) {
@@ -66,9 +82,12 @@ void Session::State::on_commit(Epoch epoch) {
 }
 
 void Session::State::on_abort(Epoch epoch, const std::vector<ExecutorFailure>& failures) {
-  if (!pending || pending->epoch != epoch) return;
-  const bool ours = pending->stage == Stage::kFailed;  // then it was told already
-  discard(pending);
+  const bool tried = behind && behind->epoch == epoch && epoch > committed_epoch;  // as a canary
+  if (!tried && (!pending || pending->epoch != epoch)) return;
+  std::optional<EpochInWork>& work = tried ? behind : pending;
+  const bool ours = work->stage == Stage::kFailed;  // then it was told already
+  discard(work);
+  if (tried) want_snapshot();  // what is committed may have given way to it
   if (ours) return;
   ClientEvent event;
   event.kind = ClientEvent::Kind::kAborted;

@@ -55,6 +55,7 @@ void Session::State::on(const HelloReply& reply) {
   if (daemon_known && daemon.repo != reply.daemon.repo) {
     committed_epoch = 0;
     head_epoch = 0;
+    trial_epoch = 0;
   }
   daemon = reply.daemon;
   daemon_known = true;
@@ -111,7 +112,10 @@ void Session::State::on(SnapshotReply& reply, bool joined) {
     emit(std::move(event));
   }
   committed_epoch = std::max(committed_epoch, reply.committed.epoch);
+  const Epoch committed = reply.committed.epoch;
   on_committed_manifest(std::move(reply.committed), joined);
+  const bool tried = behind && behind->epoch > committed;
+  if (tried && !(reply.pending && reply.pending->epoch == behind->epoch)) on_abort(behind->epoch, {});
   if (reply.pending) {
     on_announce(*reply.pending, joined);
   } else if (pending) {
@@ -178,8 +182,8 @@ void Session::State::apply_event(Event& event) {
     on_announce(*announce, false);
   } else if (const auto* commit = std::get_if<CommitEvent>(&event.body)) {
     const auto& only = commit->only;
-    if (only.empty() || std::find(only.begin(), only.end(), options.identity.id) != only.end())
-      on_commit(commit->epoch);
+    if (only.empty()) return on_commit(commit->epoch);
+    if (std::find(only.begin(), only.end(), options.identity.id) != only.end()) on_trial(commit->epoch);
   } else if (const auto* abort = std::get_if<AbortEvent>(&event.body)) {
     on_abort(abort->epoch, abort->failures);
   }

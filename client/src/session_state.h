@@ -80,6 +80,8 @@ struct Session::State {
   // --- session_epochs.cc: epochs
   void on_announce(const AnnounceEvent& announce, bool tell_again);
   void on_commit(Epoch epoch);
+  /// This one is a canary of `epoch`: it switches before the commit.
+  void on_trial(Epoch epoch);
   void on_abort(Epoch epoch, const std::vector<ExecutorFailure>& failures);
   void on_committed_manifest(Manifest manifest, bool tell_again);
   void on_outcome(LoadOutcome outcome);
@@ -152,6 +154,7 @@ struct Session::State {
   std::uint64_t seq = 0;
   Epoch head_epoch = 0;
   Epoch committed_epoch = 0;
+  Epoch trial_epoch = 0;  // the newest that this one is a canary of
   bool snapshot_wanted = false;
   TimePoint snapshot_not_before{};
   std::deque<Event> held;

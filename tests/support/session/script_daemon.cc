@@ -81,6 +81,11 @@ void ScriptDaemon::commit() {
   push(event(CommitEvent{committed.epoch}));
 }
 
+void ScriptDaemon::try_in(const Uuid& canary) {
+  ++seq;
+  push(event(CommitEvent{pending_manifest.epoch, {canary}}));
+}
+
 void ScriptDaemon::abort(std::vector<ExecutorFailure> failures) {
   ++seq;
   pending.reset();

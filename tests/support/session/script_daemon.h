@@ -29,6 +29,8 @@ class ScriptDaemon {
   // Epochs. Each pushes its event to the link, unless `heard` is false: then it is lost.
   void announce(const Manifest& manifest, bool inline_bytes = true);
   void commit();
+  /// `canary` alone shall switch.
+  void try_in(const Uuid& canary);
   void abort(std::vector<ExecutorFailure> failures = {});
   void heartbeat();
   /// announce(), commit() as one.
