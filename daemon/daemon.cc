@@ -82,7 +82,7 @@ void Daemon::State::remember_refusal_of_former_run() {
   if (journal.head() <= journal.committed().epoch) return;
   auto newest = journal.epoch(journal.head());
   if (!newest || newest->state != EpochState::kAborted || newest->failures.empty()) return;
-  refused = Refused{std::move(newest->manifest), {}, 0};
+  refused = Refused{std::move(newest->manifest), {}, {}, 0};
 }
 
 TimePoint Daemon::State::take_in_changes(TimePoint now) {
@@ -111,12 +111,13 @@ TimePoint Daemon::State::take_in_changes(TimePoint now) {
   return next;
 }
 
-/// A refused content is proposed again when those who refused it have gone and somebody is there to be asked.
+/// A refused content is proposed again when nobody who refused it has a veto any more and somebody else is
+/// there to be asked.
 bool Daemon::State::refused_may_be_retried() const {
   return refused && refused->retries < limits::kRefusedRetries && retry_refused_at != kNever &&
-         fleet.members() > 0 && std::none_of(refused->by.begin(), refused->by.end(), [&](const Uuid& id) {
-           return fleet.is_member(id);
-         });
+         fleet.has_others_than(refused->by) &&
+         std::none_of(refused->by.begin(), refused->by.end(),
+                      [&](const Uuid& id) { return fleet.may_veto(id); });
 }
 
 void Daemon::State::propose(TimePoint now, WallTime wall) {
@@ -322,7 +323,7 @@ void Daemon::State::write_applied(TimePoint /*now*/) {
 TimePoint Daemon::State::next_due(TimePoint now) const {
   if (again || transport.pending()) return now;
   TimePoint next = heartbeat_at;
-  const bool wanted = undecided() || serving.somebody_is_ahead || dying_of;
+  const bool wanted = undecided() || serving.somebody_is_ahead || dying_of || unusable;
   if (wanted && !fleet.busy()) next = std::min(next, proposing.next());
   if (commit_wanted) next = std::min(next, committing.next());
   if (scanned && !fleet.busy() && refused_may_be_retried()) {

@@ -1,5 +1,5 @@
 // What a Daemon is made of, for its own files: daemon.cc takes in what comes from outside and answers it,
-// daemon_switch.cc brings one epoch from its announcement to its end.
+// daemon_switch.cc brings one epoch from its announcement to its end, daemon_return.cc goes back from one.
 #pragma once
 
 #include <algorithm>
@@ -46,6 +46,7 @@ class Backoff {
 struct Refused {
   Manifest manifest;
   std::vector<Uuid> by;
+  std::vector<Uuid> died;  // canaries, of it as it seems
   unsigned retries = 0;
 };
 
@@ -114,6 +115,10 @@ struct Daemon::State {
   bool end_holds(TimePoint now);
   void tell_holds(const HoldSet& holds);
   [[nodiscard]] EpochRecord committed_again(WallTime wall) const;
+  /// Whether an executor ever applied it, as far as is known.
+  [[nodiscard]] bool has_run(Epoch epoch) const;
+  [[nodiscard]] Epoch last_that_ran() const;
+  void judge_unusable();
   [[nodiscard]] std::vector<AnnounceEvent::Inline> inline_blobs(const EpochRecord& record) const;
   void take_refresh(IncomingRequest request, TimePoint now);
   void carry_out(FleetAction action, TimePoint now, WallTime wall);
@@ -159,6 +164,7 @@ struct Daemon::State {
   std::uint64_t trial_seq = 0;
   bool commit_wanted = false;
   std::optional<FleetAction> dying_of;  // kReturn, until it is done
+  std::optional<FleetAction> unusable;  // kFailed with the committed epoch, until it is judged
   std::optional<Refused> refused;
   TimePoint retry_refused_at = kNever;
   Backoff proposing;

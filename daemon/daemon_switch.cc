@@ -1,4 +1,4 @@
-// One epoch: announced, voted on, committed or aborted, settled; and the return to the one before.
+// One epoch: announced, voted on, committed or aborted, settled. daemon_return.cc goes back from one.
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -22,46 +22,30 @@ std::string describe(const FleetAction& failed) {
     text += (failure.module.empty() ? " " : " " + failure.module + ": ") + failure.error + ";";
   }
   text.back() = '.';
-  return text + " It goes on with what it has.";
+  return text + (failed.runs == 0 ? " It has nothing else to run." : " It goes on with what it has.");
+}
+
+/// "load scorer 3", "load scorer 3 and base 2", "load 5 modules", "go on without scorer".
+SwitchSubject subject_of(const std::vector<ModuleChange>& changes) {
+  SwitchSubject subject;
+  if (changes.size() == 1) subject.module = changes.front().module.name;
+  std::string loaded;
+  std::size_t count = 0;
+  for (const ModuleChange& change : changes) {
+    if (change.change == ChangeKind::kRemoved) continue;
+    loaded +=
+        (count++ == 0 ? "" : " and ") + change.module.name + " " + std::to_string(change.module.version);
+  }
+  if (count == 0) {
+    subject.task = changes.empty() ? "" : "go on without " + changes.front().module.name;
+    if (changes.size() > 1) subject.task += " and " + std::to_string(changes.size() - 1) + " more";
+  } else {
+    subject.task = "load " + (count <= 2 ? loaded : std::to_string(count) + " modules");
+  }
+  return subject;
 }
 
 }  // namespace
-
-/// Executors died of what is committed. Changes in the directory have their turn before: they may be the
-/// cure.
-void Daemon::State::go_back(TimePoint now, WallTime wall) {
-  if (!dying_of || !scanned || undecided() || fleet.busy() || !proposing.due(now)) return;
-  if (dying_of->epoch != journal.committed().epoch) return dying_of.reset();
-  Result<EpochRecord> record = roll_back_all(journal, catalog.modules(), 0, wall);
-  if (!record) {
-    tell(WarningEvent{"executors_died", dying_of->reason + ". " + record.error().message});
-    return dying_of.reset();
-  }
-  record->cause = "return to epoch " + std::to_string(record->restores) + ", because " + dying_of->reason;
-  if (Status recorded = journal.record_epoch(*record); !recorded) {
-    if (proposing.failed(now)) journal_refused("The return waits for the next try", recorded.error());
-    return;
-  }
-  proposing.succeeded();
-  tell(WarningEvent{"returned",
-                    dying_of->reason + ": everyone goes back to epoch " + std::to_string(record->restores) +
-                        ". What had changed stays out until its files change; a rollback to epoch " +
-                        std::to_string(dying_of->epoch) + " brings it back as it is."});
-  dying_of.reset();
-  announce(std::move(*record), now, now, true);
-}
-
-/// What is committed, under a number that those must take who run an epoch that was aborted: canaries.
-EpochRecord Daemon::State::committed_again(WallTime wall) const {
-  EpochRecord record;
-  record.epoch = journal.head() + 1;
-  record.base = journal.committed().epoch;
-  record.manifest = journal.committed();
-  record.manifest.epoch = record.epoch;
-  record.announced_at = wall;
-  record.cause = "return of the canaries to epoch " + std::to_string(record.base);
-  return record;
-}
 
 /// What is recorded is told to everyone, and the switch to it begins.
 void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now, bool known_good) {
@@ -69,7 +53,7 @@ void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now,
   serving.somebody_is_ahead = false;
   current = std::move(record);
   tell(PublishedEvent{current.epoch, current.changes, fleet.members(), current.cause});
-  fleet.begin(current.epoch, since, now, known_good);
+  fleet.begin(current.epoch, since, now, known_good, subject_of(current.changes));
 
   AnnounceEvent event{current.epoch, current.base, current.manifest.digest(), current.changes, {}};
   serving.pending = event;
@@ -115,7 +99,7 @@ TimePoint Daemon::State::steer_fleet(TimePoint now, WallTime wall) {
   } while (!actions.empty());
   // What came in meanwhile has its turn.
   const bool free = !fleet.busy() || (undecided() && fleet.only_followers_left());
-  const bool wanted = undecided() || serving.somebody_is_ahead || dying_of;
+  const bool wanted = undecided() || serving.somebody_is_ahead || dying_of || unusable;
   if (free && scanned && wanted && proposing.due(now)) again = true;
   return next;
 }
@@ -146,6 +130,9 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
                           action.elapsed});
       break;
     case Kind::kJoined:
+      // It was thought dead of the content, and was only cut off.
+      if (refused && std::erase(refused->died, action.executor->id) > 0 && refused->died.empty())
+        refused->retries = 0;
       retry_refused_at = now + limits::kRefusedRetryDelay;
       tell(ExecutorEvent{ExecutorEvent::Kind::kJoined, std::move(*action.executor), {}});
       break;
@@ -160,6 +147,7 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
       break;
     case Kind::kFailed:
       tell(WarningEvent{"executor_failed", describe(action)});
+      if (action.epoch == journal.committed().epoch) unusable = std::move(action);
       break;
     case Kind::kReturn:
       dying_of = std::move(action);
@@ -192,6 +180,7 @@ void Daemon::State::commit(TimePoint now, WallTime wall) {
   }
   committing.succeeded();
   commit_wanted = false;
+  serving.somebody_is_ahead = false;  // who runs what was aborted before learns this
   send_first(CommitEvent{current.epoch});
   commit_seq = serving.seq;
   serving.pending.reset();
@@ -224,8 +213,9 @@ void Daemon::State::abort(FleetAction action, WallTime wall) {
     return;
   }
   unsigned retries = refused && same_content(refused->manifest, current.manifest) ? refused->retries + 1 : 0;
-  if (action.on_trial) retries = limits::kRefusedRetries;  // canaries are not to die of it once more
-  refused = Refused{std::move(current.manifest), std::move(action.refused_by), retries};
+  if (!action.died.empty()) retries = limits::kRefusedRetries;  // canaries are not to die of it once more
+  refused =
+      Refused{std::move(current.manifest), std::move(action.refused_by), std::move(action.died), retries};
   tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
 }
 

@@ -44,19 +44,22 @@ void append_bounded(std::vector<ExecutorFailure>& all, std::vector<ExecutorFailu
 
 Fleet::Fleet(FleetOptions options) : options_(std::move(options)), aftermath_(options_.return_within) {}
 
-void Fleet::begin(Epoch epoch, TimePoint since, TimePoint now, bool known_good) {
+void Fleet::begin(Epoch epoch, TimePoint since, TimePoint now, bool known_good, SwitchSubject subject) {
   MODDEV_ASSERT(!busy(), "a switch is begun while another one is under way");
   switch_ = {};
   switch_.phase = Phase::kPreparing;
   switch_.epoch = epoch;
   switch_.known_good = known_good;
+  switch_.subject = std::move(subject);
+  switch_.nothing_to_lose = std::none_of(members_.begin(), members_.end(),
+                                         [](const auto& named) { return in_good_standing(named.second); });
   aftermath_.end();  // who dies from now on may die of the new one
   switch_.since = since;
   switch_.deadline = now + options_.prepare_deadline;
   switch_.repeat_interval = options_.repeat_after;
   switch_.repeat_at = now + options_.repeat_after;
   for (auto& [id, member] : members_) {
-    const bool votes = member.failed_epoch == 0;
+    const bool votes = in_good_standing(member) || switch_.nothing_to_lose;
     member.vote = votes ? Vote::kSilent : Vote::kNone;
     member.awaited = false;
     member.late_ready = false;
@@ -219,6 +222,7 @@ void Fleet::report_unusable(Member& member, Epoch epoch, const std::vector<Modul
   FleetAction failed = action(Kind::kFailed);
   failed.epoch = epoch;
   failed.executor = member.identity;
+  failed.runs = member.epoch;
   failed.failures = failures_of(member.identity.name, failures);
   member.detail = "cannot use epoch " + std::to_string(epoch) + ": " + describe(failed.failures);
   waiting_.push_back(std::move(failed));
@@ -283,14 +287,15 @@ Fleet::Members::iterator Fleet::exclude(Members::iterator member, ExecutorState 
                                         TimePoint now) {
   if (switch_.phase == Phase::kPreparing &&
       (member->second.vote == Vote::kSilent || member->second.vote == Vote::kPrepared)) {
-    append_bounded(switch_.failures, {{member->second.identity.name, "", reason}});
+    append_bounded(switch_.failures, {{member->second.identity.name, switch_.subject.module, reason}});
   }
   if (switch_.phase == Phase::kTrial && member->second.canary) {
     const bool switched = member->second.epoch == switch_.epoch;
     append_bounded(switch_.failures,
-                   {{member->second.identity.name, "",
+                   {{member->second.identity.name, switch_.subject.module,
                      reason + (switched ? ", after it had switched as a canary" : ", as a canary")}});
     switch_.trial_failed = true;
+    if (state == ExecutorState::kGone) switch_.died.push_back(member->first);
   }
   withdraw(member->second, false);
   remember(member->second, state, reason, now);
@@ -299,6 +304,10 @@ Fleet::Members::iterator Fleet::exclude(Members::iterator member, ExecutorState 
   excluded.reason = std::move(reason);
   waiting_.push_back(std::move(excluded));
   return members_.erase(member);
+}
+
+std::string Fleet::after_being_asked() const {
+  return switch_.subject.task.empty() ? "" : " after it was asked to " + switch_.subject.task;
 }
 
 void Fleet::remember(const Member& member, ExecutorState state, std::string detail, TimePoint now) {
@@ -314,8 +323,10 @@ void Fleet::exclude_expired(TimePoint now) {
     if (now >= end) {
       const bool stopped = options_.still_there && options_.still_there(member->second.identity);
       if (!stopped) aftermath_.died(member->first, member->second.identity.name, member->second.heard);
-      member = exclude(member, ExecutorState::kGone,
-                       "was not heard for " + in_seconds(now - member->second.heard), now);
+      std::string reason = "was not heard for " + in_seconds(now - member->second.heard);
+      if (switch_.phase == Phase::kPreparing && member->second.vote != Vote::kNone)
+        reason += after_being_asked();
+      member = exclude(member, ExecutorState::kGone, std::move(reason), now);
     } else {
       lease_scan_at_ = std::min(lease_scan_at_, end);
       ++member;
@@ -344,7 +355,7 @@ void Fleet::exclude_dead(TimePoint now) {
 void Fleet::exclude_late(TimePoint now) {
   const bool preparing = switch_.phase == Phase::kPreparing;
   const std::string what = preparing ? "did not prepare epoch " + std::to_string(switch_.epoch) + " within " +
-                                           in_seconds(options_.prepare_deadline)
+                                           in_seconds(options_.prepare_deadline) + after_being_asked()
                                      : "did not switch to epoch " + std::to_string(switch_.epoch) +
                                            " within " + in_seconds(options_.apply_deadline);
   for (auto member = members_.begin(); member != members_.end();) {
@@ -408,13 +419,15 @@ Verdict Fleet::verdict() const {
   Tally tally = switch_.tally;
   // What is gone back to is not to blame for those that died of what is left.
   if (switch_.known_good) tally.left += std::exchange(tally.excluded, 0);
-  return decide(options_.sync, tally);
+  return switch_.nothing_to_lose ? decide_for_nobody_else(options_.sync, tally)
+                                 : decide(options_.sync, tally);
 }
 
 void Fleet::abort() {
   FleetAction aborted = action(Kind::kAbort);
   aborted.failures = std::move(switch_.failures);
   aborted.refused_by = std::move(switch_.refused_by);
+  aborted.died = std::move(switch_.died);
   aborted.on_trial = switch_.phase == Phase::kTrial;
   waiting_.push_back(std::move(aborted));
   finish_switch();
@@ -432,14 +445,17 @@ bool Fleet::begin_trial(TimePoint now) {
   names.reserve(voters.size());
   for (const Member* voter : voters) names.push_back(voter->identity.name);
   FleetAction trial = action(Kind::kTrial);
+  bool all_are_ready = true;
   for (const std::size_t chosen : choose_canaries(options_.canaries, names)) {
+    all_are_ready = all_are_ready && voters[chosen]->vote == Vote::kPrepared;
     voters[chosen]->canary = true;
     await_switch(*voters[chosen], false);
     trial.canaries.push_back(voters[chosen]->identity.id);
   }
   if (trial.canaries.empty()) return false;
   switch_.phase = Phase::kTrial;
-  switch_.deadline = now + options_.apply_deadline;
+  // Without unanimity one can be chosen that still prepares: it has the time for that as well.
+  switch_.deadline = (all_are_ready ? now : switch_.deadline) + options_.apply_deadline;
   switch_.repeat_interval = options_.repeat_after;
   switch_.repeat_at = now + options_.repeat_after;
   waiting_.push_back(std::move(trial));
@@ -509,6 +525,17 @@ TimePoint Fleet::step(TimePoint now, std::vector<FleetAction>& actions) {
         next, switch_.awaited > 0 ? std::min(switch_.deadline, switch_.repeat_at) : switch_.trial_until);
   }
   return next;
+}
+
+bool Fleet::has_others_than(const std::vector<Uuid>& executors) const {
+  return std::any_of(members_.begin(), members_.end(), [&](const auto& named) {
+    return std::find(executors.begin(), executors.end(), named.first) == executors.end();
+  });
+}
+
+bool Fleet::anyone_runs(Epoch epoch) const {
+  return std::any_of(members_.begin(), members_.end(),
+                     [&](const auto& named) { return named.second.epoch == epoch; });
 }
 
 const ExecutorIdentity* Fleet::identity(const Uuid& executor) const {

@@ -10,7 +10,8 @@
 // canary_time -> kCommit; one dies, refuses or does not switch -> kAbort. With --sync majority or none the
 // commit comes earlier, and those that were not ready then follow when they are.
 // Voters are the members at begin(), but for those that could not use the committed epoch: they have
-// nothing to lose, and must not veto for ever. A member that is excluded is fenced: it counts again only
+// nothing to lose, and must not veto for ever. Where there are no others they are asked all the same, and one
+// that is ready is enough. A member that is excluded is fenced: it counts again only
 // after it has joined anew. daemon/DESIGN.md, "The fleet", walks through the interleavings.
 #pragma once
 
@@ -55,6 +56,12 @@ struct FleetOptions {
   std::function<bool(const ExecutorIdentity&)> still_there{};
 };
 
+/// What a switch asks of executors, for the reasons of those that fall silent over it.
+struct SwitchSubject {
+  std::string module;  // the one that changes; empty when several do
+  std::string task;    // "load scorer 3", to follow "after it was asked to"
+};
+
 /// What the fleet wants done, in order.
 struct FleetAction {
   enum class Kind : std::uint8_t {
@@ -77,7 +84,9 @@ struct FleetAction {
   std::vector<Uuid> refused_by;              // kAbort: who refused; silence is no refusal
   std::vector<Uuid> canaries;                // kTrial
   bool on_trial = false;                     // kAbort: canaries run the epoch already, or died of it
+  std::vector<Uuid> died;                    // kAbort: canaries that fell silent in the trial
   std::optional<ExecutorIdentity> executor;  // kExcluded, kJoined, kLeft, kFailed
+  Epoch runs = 0;                            // kFailed: what the executor runs
   std::uint64_t applied = 0;                 // kSettled
   std::uint64_t excluded = 0;                // kSettled: died, silent past a deadline, or failed to switch
   Duration elapsed{};                        // kSettled: since begin()'s `since`
@@ -92,7 +101,8 @@ class Fleet {
   /// live members it commits at the next step().
   /// `known_good`: its content ran before, so that there is no trial, no return from it, and no blame when
   /// those that were asked die.
-  void begin(Epoch epoch, TimePoint since, TimePoint now, bool known_good = false);
+  void begin(Epoch epoch, TimePoint since, TimePoint now, bool known_good = false,
+             SwitchSubject subject = {});
   /// The commit that kCommit asked for is recorded and published. Until then the decision stands, however
   /// long recording takes, and no member is asked for anything.
   void committed(TimePoint now);
@@ -124,6 +134,15 @@ class Fleet {
   /// Live members.
   [[nodiscard]] std::size_t members() const { return members_.size(); }
   [[nodiscard]] bool is_member(const Uuid& executor) const { return members_.contains(executor); }
+  /// A member whose refusal counts for all: it can use what is committed.
+  [[nodiscard]] bool may_veto(const Uuid& executor) const {
+    const auto member = members_.find(executor);
+    return member != members_.end() && in_good_standing(member->second);
+  }
+  /// Whether there is a member that is none of these.
+  [[nodiscard]] bool has_others_than(const std::vector<Uuid>& executors) const;
+  /// Whether a member runs this epoch, as far as it told.
+  [[nodiscard]] bool anyone_runs(Epoch epoch) const;
   /// Null when it is no member.
   [[nodiscard]] const ExecutorIdentity* identity(const Uuid& executor) const;
   /// Members by name, then those that were lost lately.
@@ -157,6 +176,8 @@ class Fleet {
   struct Switch {
     Phase phase = Phase::kIdle;
     bool known_good = false;
+    SwitchSubject subject;
+    bool nothing_to_lose = false;    // nobody is asked but those that cannot use the committed epoch
     TimePoint trial_until = kNever;  // when all canaries have switched and nothing has happened
     bool trial_failed = false;
     Epoch epoch = 0;
@@ -171,6 +192,7 @@ class Fleet {
     std::uint64_t applied = 0;
     std::vector<ExecutorFailure> failures;
     std::vector<Uuid> refused_by;
+    std::vector<Uuid> died;  // canaries in the trial
     /// Excluded or failed in this switch, and not back on the epoch since.
     std::set<Uuid> lost;
   };
@@ -185,6 +207,9 @@ class Fleet {
   /// Takes the member out of every count of the switch.
   void withdraw(Member& member, bool goodbye);
   Members::iterator exclude(Members::iterator member, ExecutorState state, std::string reason, TimePoint now);
+  /// " after it was asked to load scorer 3", where that is known.
+  [[nodiscard]] std::string after_being_asked() const;
+  [[nodiscard]] static bool in_good_standing(const Member& member) { return member.failed_epoch == 0; }
   void remember(const Member& member, ExecutorState state, std::string detail, TimePoint now);
   void exclude_expired(TimePoint now);
   /// Those that are waited for and have died: their leases need not be waited for.

@@ -66,6 +66,8 @@ inline constexpr auto kRefusedRetryDelay = std::chrono::seconds(1);
 inline constexpr std::size_t kBlamingDeaths = 2;
 /// Only switches within so long after the commit are looked at.
 inline constexpr auto kAftermath = std::chrono::seconds(30);
+/// A return looks back over so many committed epochs for one that somebody ran; beyond it there is none.
+inline constexpr unsigned kEpochsLookedBack = 1'000;
 /// Executors named in one message; the rest are left out.
 inline constexpr std::size_t kNamesShown = 4;
 /// Names listed in the answer to a request for an unknown module.

@@ -66,6 +66,13 @@ Verdict decide(SyncPolicy policy, const Tally& tally) {
   return Verdict::kWait;
 }
 
+Verdict decide_for_nobody_else(SyncPolicy policy, const Tally& tally) {
+  if (policy == SyncPolicy::kNone) return Verdict::kCommit;
+  if (tally.silent > 0) return Verdict::kWait;
+  if (tally.prepared > 0) return Verdict::kCommit;
+  return tally.failed + tally.excluded > 0 ? Verdict::kAbort : Verdict::kCommit;
+}
+
 Status add_canary(std::string_view text, CanaryChoice& choice) {
   std::size_t count = 0;
   const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), count);

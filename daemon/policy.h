@@ -37,6 +37,10 @@ enum class SyncPolicy : std::uint8_t {
 
 [[nodiscard]] Verdict decide(SyncPolicy policy, const Tally& tally);
 
+/// The same where all that were asked cannot use the committed epoch. They have nothing to lose, so that the
+/// refusal of one is none for the others; but what none of them can use goes live for nobody.
+[[nodiscard]] Verdict decide_for_nobody_else(SyncPolicy policy, const Tally& tally);
+
 /// Who switches first, while the others wait and see. Nobody: everyone switches together.
 struct CanaryChoice {
   std::size_t count = 0;             // so many, the first by name

@@ -1,5 +1,7 @@
 #include "tests/sim/checkers.h"
 
+#include <algorithm>
+
 #include "protocol/digest.h"
 #include "protocol/limits.h"
 #include "protocol/names.h"
@@ -64,11 +66,18 @@ void NeverTorn::loaded(std::size_t executor, const View& view) {
 // ----------------------------------------------------------------------------------------- NeverMissed
 
 std::optional<std::string> NeverMissed::difference(const Manifest& committed,
-                                                   const std::map<std::string, Digest>& directory) {
+                                                   const std::map<std::string, Digest>& directory,
+                                                   const daemon::HoldSet& holds) {
   // By module: where its file lies may change without a new version.
   std::map<std::string, Digest> wanted;
   for (const auto& [path, digest] : directory) {
     if (const auto identity = identify_module(path)) wanted.emplace(identity->name, digest);
+  }
+  for (const auto& [name, hold] : holds) {
+    const auto there = wanted.find(name);
+    if ((there == wanted.end() ? Digest{} : there->second) != hold.overrides) continue;  // ends at once
+    wanted.erase(name);
+    if (hold.content) wanted.emplace(name, hold.content->digest);
   }
   for (const auto& [name, digest] : wanted) {
     const ModuleEntry* module = committed.find(name);
@@ -81,8 +90,9 @@ std::optional<std::string> NeverMissed::difference(const Manifest& committed,
   return std::nullopt;
 }
 
-void NeverMissed::settled(const Manifest& committed, const std::map<std::string, Digest>& directory) {
-  if (const auto what = difference(committed, directory))
+void NeverMissed::settled(const Manifest& committed, const std::map<std::string, Digest>& directory,
+                          const daemon::HoldSet& holds) {
+  if (const auto what = difference(committed, directory, holds))
     verdict_.fail("NeverMissed", *what + ", long after the last writer finished");
 }
 
@@ -135,7 +145,7 @@ void OnlyRises::announced(const Uuid& repo, const AnnounceEvent& announce, bool 
   const auto base = facts.epochs.find(announce.base);
   if (base == facts.epochs.end())
     return verdict_.fail("OnlyRises", where + " builds on an epoch that was never announced");
-  if (announce.changes.empty()) verdict_.fail("OnlyRises", where + " changes nothing");
+  if (announce.changes.empty() && !canaries_) verdict_.fail("OnlyRises", where + " changes nothing");
   for (const ModuleChange& change : announce.changes) check_change(where, change, base->second.manifest);
   Manifest manifest = apply(base->second.manifest, announce.changes, announce.epoch);
   const Digest digest = manifest.digest();
@@ -232,7 +242,12 @@ void PerFleet::published(const Event& event) {
     for (const auto& [id, member] : members_) {
       if (member.epoch == announce->base && member.failed == 0) voters.insert(id);
     }
-  } else if (const auto* commit = std::get_if<CommitEvent>(&event.body)) {
+  } else if (const auto* commit = std::get_if<CommitEvent>(&event.body); commit && !commit->only.empty()) {
+    const EpochFacts& facts = chronicle_.of(event.daemon.repo).epochs[commit->epoch];
+    if (facts.committed || facts.aborted)
+      verdict_.fail("PerFleet", epoch_name(commit->epoch) + " is tried in canaries and was decided before");
+    trials_[facts.digest].insert(commit->only.begin(), commit->only.end());
+  } else if (commit != nullptr) {
     check_committed(commit->epoch, "a commit message");
     commits_of_step_.push_back(commit->epoch);
   } else if (const auto* abort = std::get_if<AbortEvent>(&event.body)) {
@@ -290,15 +305,63 @@ void PerFleet::stepped() {
   }
 }
 
-void PerFleet::applied(std::size_t executor, const View& view) {
+void PerFleet::applied(std::size_t executor, const Uuid& id, const View& view) {
   if (view.epoch() == 0) return;
-  const EpochFacts* facts = chronicle_.find(view.manifest().digest());
+  const Digest digest = view.manifest().digest();
+  const EpochFacts* facts = chronicle_.find(digest);
+  if (const auto trial = trials_.find(digest); trial != trials_.end() && trial->second.contains(id))
+    ran_as_canary_[executor].insert(digest);
+  if (facts != nullptr && !facts->committed && ran_as_canary_[executor].contains(digest)) return;
   if (facts == nullptr || !facts->committed)
     verdict_.fail("PerFleet", executor_name(executor) + " applied " + epoch_name(view.epoch()) +
                                   ", which is not committed");
   if (facts != nullptr && facts->aborted)
     verdict_.fail("PerFleet",
                   executor_name(executor) + " applied " + epoch_name(view.epoch()) + ", which was aborted");
+}
+
+// ------------------------------------------------------------------------------------- InTime and Returns
+
+void InTime::passed(Duration awake) {
+  if (epoch_ == 0) return;
+  waited_ += awake;
+  if (waited_ > limit_)
+    verdict_.fail("InTime", epoch_name(epoch_) + " is not decided after " +
+                                std::to_string(to_us(waited_) / 1000) + " ms");
+}
+
+bool Returns::announced(const AnnounceEvent& announce, const daemon::Journal& journal) {
+  const auto record = journal.epoch(announce.epoch);
+  if (!record || record->restores == 0) return false;
+  const std::string where =
+      epoch_name(announce.epoch) + ", a return to " + epoch_name(record->restores) + ",";
+  if (!trouble_) verdict_.fail("Returns", where + " comes although nobody died of what is committed");
+  const auto& epochs = chronicle_.of(journal.id().repo).epochs;
+  const auto target = epochs.find(record->restores);
+  if (target == epochs.end() || !target->second.committed) {
+    verdict_.fail("Returns", where + " leads to what was never committed");
+    return true;
+  }
+  const auto& old = target->second.manifest.modules;
+  const auto& now = record->manifest.modules;
+  const bool whole =
+      old.size() == now.size() && std::ranges::equal(old, now, [](const auto& a, const auto& b) {
+        return a.first == b.first && a.second.digest == b.second.digest;
+      });
+  if (!whole) verdict_.fail("Returns", where + " does not have its content");
+  return true;
+}
+
+void Returns::at_rest(const daemon::Journal& journal, std::size_t running) {
+  if (running > 0) return;
+  for (Epoch epoch = journal.committed().epoch; epoch > 0;) {
+    if (journal.applied_count(epoch).ok() && *journal.applied_count(epoch) > 0)
+      return verdict_.fail("Returns", "nobody can run " + epoch_name(journal.committed().epoch) + ", and " +
+                                          epoch_name(epoch) + ", which ran, does not come back");
+    const auto record = journal.epoch(epoch);
+    if (!record) return;
+    epoch = record->restores != 0 ? record->restores : record->base;
+  }
 }
 
 // -------------------------------------------------------------------------------------------- LastGood

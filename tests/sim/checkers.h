@@ -12,6 +12,8 @@
 //   7 last good survives             LastGood
 //   8 converges                      Converges
 //   9 bounded                        Bounded
+// and of the fleet's ways: every epoch is decided in time (InTime), and whoever goes back does so by a
+// recorded epoch, with a reason, to what ran (Returns).
 #pragma once
 
 #include <moddev/client.h>
@@ -104,9 +106,12 @@ class NeverMissed {
  public:
   explicit NeverMissed(Verdict& verdict) : verdict_(verdict) {}
   /// Nothing when equal, else the difference for a person.
+  /// What is held after a return is expected as it is held.
   [[nodiscard]] static std::optional<std::string> difference(const Manifest& committed,
-                                                             const std::map<std::string, Digest>& directory);
-  void settled(const Manifest& committed, const std::map<std::string, Digest>& directory);
+                                                             const std::map<std::string, Digest>& directory,
+                                                             const daemon::HoldSet& holds);
+  void settled(const Manifest& committed, const std::map<std::string, Digest>& directory,
+               const daemon::HoldSet& holds);
 
  private:
   Verdict& verdict_;
@@ -115,7 +120,9 @@ class NeverMissed {
 /// Versions and epochs rise exactly when something changed, and no number ever stands for two things.
 class OnlyRises {
  public:
-  OnlyRises(Verdict& verdict, Chronicle& chronicle) : verdict_(verdict), chronicle_(chronicle) {}
+  /// `canaries`: the committed content may be announced again to bring them back.
+  OnlyRises(Verdict& verdict, Chronicle& chronicle, bool canaries)
+      : verdict_(verdict), chronicle_(chronicle), canaries_(canaries) {}
   /// `repeated`: its seq was sent before.
   void announced(const Uuid& repo, const AnnounceEvent& announce, bool repeated);
   /// Numbers that nobody heard of may be missing after it.
@@ -136,6 +143,7 @@ class OnlyRises {
 
   Verdict& verdict_;
   Chronicle& chronicle_;
+  const bool canaries_;
   std::map<std::pair<std::size_t, std::string>, ModuleFacts> modules_;  // by number of the repo and name
   bool died_ = false;
   std::uint64_t deaths_ = 0;
@@ -167,7 +175,8 @@ class PerFleet {
   void told(const daemon::DaemonEvent& event);
   /// After each step of the daemon: judges the commits of that step.
   void stepped();
-  void applied(std::size_t executor, const View& view);
+  /// Canaries may run what is not decided yet; nobody else.
+  void applied(std::size_t executor, const Uuid& id, const View& view);
 
  private:
   struct Member {
@@ -184,6 +193,8 @@ class PerFleet {
   std::map<Epoch, std::set<Uuid>> voters_;    // of epochs announced in this run
   std::map<Epoch, std::set<Uuid>> refusals_;  // members that said kFailed before the decision
   std::vector<Epoch> commits_of_step_;
+  std::map<Digest, std::set<Uuid>> trials_;                // canaries by manifest
+  std::map<std::size_t, std::set<Digest>> ran_as_canary_;  // by executor: what it may start with again
 };
 
 /// An executor goes on with what it has, whatever happens, and says when that is stale. It refuses only what
@@ -201,6 +212,45 @@ class LastGood {
   Verdict& verdict_;
   const Chronicle& chronicle_;
   std::map<std::size_t, Epoch> last_;
+};
+
+/// An epoch that was announced is committed or aborted within the deadlines of the fleet.
+class InTime {
+ public:
+  InTime(Verdict& verdict, Duration limit) : verdict_(verdict), limit_(limit) {}
+  void announced(Epoch epoch) {
+    epoch_ = epoch;
+    waited_ = {};
+  }
+  void decided() { epoch_ = 0; }
+  void daemon_stopped() { epoch_ = 0; }
+  /// The daemon has been awake for so long more.
+  void passed(Duration awake);
+
+ private:
+  Verdict& verdict_;
+  const Duration limit_;
+  Epoch epoch_ = 0;  // 0: none is undecided
+  Duration waited_{};
+};
+
+/// Old content comes back only as a recorded return: to an epoch that was committed, whole, and only after
+/// somebody died or could not use what is committed. And what nobody can use does not stay.
+class Returns {
+ public:
+  Returns(Verdict& verdict, Chronicle& chronicle) : verdict_(verdict), chronicle_(chronicle) {}
+  /// Returns whether it is a return.
+  bool announced(const AnnounceEvent& announce, const daemon::Journal& journal);
+  /// Somebody died, or cannot use what is committed.
+  void trouble() { trouble_ = true; }
+  void committed() { trouble_ = false; }
+  /// All are up and have had time: `running` is how many run what is committed.
+  void at_rest(const daemon::Journal& journal, std::size_t running);
+
+ private:
+  Verdict& verdict_;
+  Chronicle& chronicle_;
+  bool trouble_ = false;
 };
 
 /// Nothing grows or spins without end.

@@ -144,6 +144,14 @@ void ExecutorProcess::plant_bug() {
       return all;
     };
   }
+  if (plant_ == Plant::kEagerFollower) {
+    link_->tamper = [](LinkInput input) {
+      if (auto* event = std::get_if<Event>(&input)) {
+        if (auto* commit = std::get_if<CommitEvent>(&event->body)) commit->only.clear();
+      }
+      return std::vector<LinkInput>{std::move(input)};
+    };
+  }
   if (plant_ == Plant::kDeafToGaps) link_->tamper = DeafToGaps();
 }
 

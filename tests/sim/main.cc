@@ -18,7 +18,7 @@ using namespace moddev::sim;
 int usage() {
   std::fputs(
       "usage: moddev_sim --seeds FROM..TO [--trace] [--twice] [--plant "
-      "deaf-to-gaps|hasty-commit|mixed-view|lying-lease|forgetful-journal|silent-power-cut]\n",
+      "deaf-to-gaps|hasty-commit|mixed-view|lying-lease|forgetful-journal|silent-power-cut|eager-follower]\n",
       stderr);
   return 2;
 }
@@ -35,7 +35,7 @@ bool read_range(std::string_view text, std::uint64_t& from, std::uint64_t& to) {
 
 std::optional<Plant> plant_from(std::string_view name) {
   for (const Plant plant : {Plant::kDeafToGaps, Plant::kHastyCommit, Plant::kMixedView, Plant::kLyingLease,
-                            Plant::kForgetfulJournal, Plant::kSilentPowerCut}) {
+                            Plant::kForgetfulJournal, Plant::kSilentPowerCut, Plant::kEagerFollower}) {
     if (name == to_string(plant)) return plant;
   }
   return std::nullopt;
@@ -87,11 +87,12 @@ int main(int argc, char** argv) {
   std::printf("%llu seeds in %.1f s (%.2f ms each), %llu with a violation\n", count(to - from + 1), seconds,
               seconds * 1e3 / static_cast<double>(to - from + 1), count(violations));
   std::printf(
-      "%llu epochs announced, %llu committed, %llu aborted; %llu views applied; %llu messages; the daemon "
+      "%llu epochs announced, %llu committed, %llu aborted, %llu tried in canaries, %llu returned from; %llu "
+      "views applied; %llu messages; the daemon "
       "died "
       "%llu times, executors %llu times; slowest to converge: %.1f s of virtual time\n",
-      count(tally.announced), count(tally.committed), count(tally.aborted), count(tally.applied),
-      count(tally.messages), count(tally.daemon_deaths), count(tally.executor_deaths),
-      to_ms(tally.to_converge) / 1e3);
+      count(tally.announced), count(tally.committed), count(tally.aborted), count(tally.trials),
+      count(tally.returns), count(tally.applied), count(tally.messages), count(tally.daemon_deaths),
+      count(tally.executor_deaths), to_ms(tally.to_converge) / 1e3);
   return violations == 0 ? 0 : 1;
 }

@@ -19,6 +19,16 @@ constexpr Duration kPatience = seconds(60);
 /// And then nothing may happen any more.
 constexpr Duration kQuiet = seconds(4);
 constexpr std::uint64_t kRefreshRequest = 1'000'000;
+/// How long a crowd of which some cannot use what is committed has to find what it can use.
+constexpr Duration kTruce = seconds(30);
+
+/// How long an epoch may stay undecided: everyone is asked, then the canaries switch and are watched, and one
+/// or the other falls silent at the last moment.
+Duration longest_decision(const daemon::FleetOptions& fleet) {
+  const Duration trial =
+      fleet.canaries.wanted() ? fleet.apply_deadline + fleet.canary_time : Duration::zero();
+  return fleet.prepare_deadline + trial + 2 * fleet.lease + seconds(2);
+}
 
 }  // namespace
 
@@ -26,6 +36,8 @@ Tally& Tally::operator+=(const Tally& other) {
   announced += other.announced;
   committed += other.committed;
   aborted += other.aborted;
+  trials += other.trials;
+  returns += other.returns;
   applied += other.applied;
   daemon_deaths += other.daemon_deaths;
   executor_deaths += other.executor_deaths;
@@ -46,10 +58,12 @@ Simulation::Simulation(const SimulationOptions& options)
       toolchain_(random_.fork(), files_, trace_),
       never_torn_(verdict_, [this](const Digest& digest) { return toolchain_.finished(digest); }),
       never_missed_(verdict_),
-      only_rises_(verdict_, chronicle_),
+      only_rises_(verdict_, chronicle_, weather_.fleet.canaries.wanted()),
       per_process_(verdict_, chronicle_),
       per_fleet_(verdict_, chronicle_, weather_.fleet.sync),
       last_good_(verdict_, chronicle_),
+      in_time_(verdict_, longest_decision(weather_.fleet)),
+      returns_(verdict_, chronicle_),
       bounded_(verdict_),
       // One link more than executors: the observer who asks for a refresh.
       network_(random_.fork(), weather_.executors + 1),
@@ -57,6 +71,7 @@ Simulation::Simulation(const SimulationOptions& options)
       executor_up_at_(weather_.executors, kNever),
       executor_paused_until_(weather_.executors),
       doomed_(weather_.executors, false),
+      dies_at_(weather_.executors, kNever),
       seen_(weather_.executors, nullptr) {
   network_.faults = weather_.network;
   files_.grant_leases(!weather_.no_leases);
@@ -67,6 +82,7 @@ Simulation::Simulation(const SimulationOptions& options)
   };
   daemon_.on_stopped = [this] {
     per_fleet_.daemon_stopped();
+    in_time_.daemon_stopped();
     only_rises_.daemon_died();
     joining_.clear();
   };
@@ -90,11 +106,26 @@ void Simulation::wire(SimTransport& transport) {
     if (const auto* announce = std::get_if<AnnounceEvent>(&event.body)) {
       only_rises_.announced(event.daemon.repo, *announce, repeated);
       never_torn_.announced(*announce);
-      if (!repeated) ++tally_.announced;
+      if (!repeated) {
+        ++tally_.announced;
+        in_time_.announced(announce->epoch);
+        if (returns_.announced(*announce, daemon_.journal())) ++tally_.returns;
+      }
     }
     per_fleet_.published(event);
-    if (!repeated && std::holds_alternative<CommitEvent>(event.body)) ++tally_.committed;
-    if (!repeated && std::holds_alternative<AbortEvent>(event.body)) ++tally_.aborted;
+    if (const auto* commit = std::get_if<CommitEvent>(&event.body); commit != nullptr && !repeated) {
+      if (commit->only.empty()) {
+        ++tally_.committed;
+        in_time_.decided();
+        returns_.committed();
+      } else {
+        ++tally_.trials;
+      }
+    }
+    if (!repeated && std::holds_alternative<AbortEvent>(event.body)) {
+      ++tally_.aborted;
+      in_time_.decided();
+    }
     newest_seq_ = std::max(newest_seq_, event.seq);
     trace_("publish", event.body.index(), event.seq);
   };
@@ -102,6 +133,8 @@ void Simulation::wire(SimTransport& transport) {
     if (const auto* join = std::get_if<JoinRequest>(&request.body))
       joining_[{link, request.id}] = join->executor.id;
     per_fleet_.requested(request);
+    if (const auto* ack = std::get_if<AckRequest>(&request.body); ack && ack->phase == AckPhase::kFailed)
+      returns_.trouble();
     trace_("request", link, request.body.index());
   };
   transport.on_reply = [this](std::size_t link, const Reply& reply) {
@@ -114,6 +147,7 @@ void Simulation::wire(SimTransport& transport) {
 SimulationResult Simulation::run() {
   if (trace_.prints()) std::printf("%s\n", describe(weather_).c_str());
   chaos();
+  if (!failed() && weather_.refusals > 0) truce();
   if (!failed()) heal();
   if (!failed()) settle();
   for (auto& executor : executors_) {
@@ -137,9 +171,7 @@ void Simulation::chaos() {
   }
 }
 
-/// The faults stop; the developer fixes the build; who is down is started again.
-void Simulation::heal() {
-  trace_("heal");
+void Simulation::end_faults() {
   faults_on_ = false;
   faults_end_ = kNever;
   network_.faults = {};
@@ -148,19 +180,44 @@ void Simulation::heal() {
   daemon_.hold_events(false);
   daemon_paused_until_ = now_;
   if (!daemon_.up()) start_daemon();
+  for (std::size_t i = 0; i < executors_.size(); ++i) {
+    network_.cut(i, false);
+    executor_paused_until_[i] = now_;
+    dies_at_[i] = kNever;
+    executors_[i]->slow = false;
+    executors_[i]->cache().full = false;
+    if (!executors_[i]->up()) start_executor(*executors_[i]);
+  }
+}
+
+void Simulation::truce() {
+  trace_("truce");
+  end_faults();
+  run_until(now_ + kTruce, [] { return false; });
+  if (failed() || !chronicle_.newest().decided()) return;
+  const Epoch committed = daemon_.journal().committed().epoch;
+  returns_.at_rest(daemon_.journal(),
+                   static_cast<std::size_t>(std::ranges::count_if(executors_, [&](const auto& e) {
+                     const auto view = e->view();
+                     return view && view->epoch() == committed;
+                   })));
+}
+
+/// The faults stop; the developer fixes the build; who is down is started again.
+void Simulation::heal() {
+  trace_("heal");
+  end_faults();
+  refusals_on_ = false;
+  // What canaries died of is not tried again without new bytes: they come when all trials are over.
+  if (weather_.fleet.canaries.wanted())
+    run_until(now_ + longest_decision(weather_.fleet), [] { return false; });
+  healed_at_ = now_;
   if (random_.chance(0.3)) {
     // What was lost before now must be found all the same.
     toolchain_.repair(now_);
     toolchain_.refresh_one(now_);
   }
   daemon_.events().lose = nullptr;
-  for (std::size_t i = 0; i < executors_.size(); ++i) {
-    network_.cut(i, false);
-    executor_paused_until_[i] = now_;
-    executors_[i]->slow = false;
-    executors_[i]->cache().full = false;
-    if (!executors_[i]->up()) start_executor(*executors_[i]);
-  }
   toolchain_.repair(now_);
   // What somebody refused is not tried again without new bytes. Where nobody did, nothing new is written:
   // what was lost last must be found without a further epoch.
@@ -182,8 +239,9 @@ void Simulation::settle() {
   if (failed()) return;
   if (!converged()) {
     const auto directory = toolchain_.directory();
-    if (NeverMissed::difference(daemon_.journal().committed(), directory))
-      never_missed_.settled(daemon_.journal().committed(), directory);
+    const daemon::Journal& journal = daemon_.journal();
+    if (NeverMissed::difference(journal.committed(), directory, journal.holds()))
+      never_missed_.settled(journal.committed(), directory, journal.holds());
     verdict_.fail("Converges", who_lags());
     return;
   }
@@ -213,7 +271,7 @@ TimePoint Simulation::next_instant() const {
     next = std::min(next, std::max(mail ? now_ : daemon_.due(), daemon_paused_until_));
   }
   for (std::size_t i = 0; i < executors_.size(); ++i) {
-    next = std::min(next, executor_up_at_[i]);
+    next = std::min({next, executor_up_at_[i], dies_at_[i]});
     if (!executors_[i]->up()) continue;
     const TimePoint due = network_.has_mail(i) ? now_ : executors_[i]->due();
     next = std::min(next, std::max(due, executor_paused_until_[i]));
@@ -263,6 +321,13 @@ bool Simulation::step_ready() {
   for (std::size_t i = 0; i < executors_.size(); ++i) {
     ExecutorProcess& executor = *executors_[i];
     if (executor_up_at_[i] <= now_) start_executor(executor);
+    if (dies_at_[i] <= now_) {
+      dies_at_[i] = kNever;
+      if (!executor.up()) continue;
+      trace_("executor dies of what it runs", i);
+      stop_executor(executor, false);
+      executor_up_at_[i] = now_ + random_.between(milliseconds(20), seconds(3));
+    }
     if (!executor.up()) continue;
     executor.drop_pins(now_);
     if (executor_paused_until_[i] > now_) continue;
@@ -294,6 +359,10 @@ void Simulation::start_daemon() {
 
 void Simulation::step_daemon() {
   bounded_.step(0, now_);
+  // Pauses, sleeping machines and restarts are not its own time.
+  const Duration awake = now_ - std::max(daemon_stepped_, daemon_paused_until_);
+  in_time_.passed(std::clamp(awake, Duration::zero(), Duration(seconds(1))));
+  daemon_stepped_ = now_;
   const bool alive = daemon_.step(now_, wall());
   if (!alive) {
     trace_("daemon killed in a step");
@@ -348,7 +417,9 @@ void Simulation::observe(ExecutorProcess& executor) {
     trace_("applied", number, view->epoch());
     never_torn_.loaded(number, *view);
     per_process_.view(number, *view);
-    per_fleet_.applied(number, *view);
+    per_fleet_.applied(number, executor.id(), *view);
+    if (is_deadly(view->manifest()))
+      dies_at_[number] = std::min(dies_at_[number], now_ + random_.between(Duration::zero(), seconds(3)));
   }
   last_good_.stepped(number, view.get(), executor.session().connected(), executor.silent());
   bounded_.requests(number, executor.link().requests - executor.link().blob_requests, now_);
@@ -368,12 +439,16 @@ void Simulation::start_executor(ExecutorProcess& executor) {
 
 void Simulation::stop_executor(ExecutorProcess& executor, bool says_goodbye) {
   ++tally_.executor_deaths;
+  dies_at_[executor.number()] = kNever;
+  returns_.trouble();
   executor.stop(says_goodbye);
 }
 
 // --------------------------------------------------------------------------------------------- the goal
 
 bool Simulation::converged() const {
+  // Who died last may still be found out, and speak against what is committed.
+  if (now_ < healed_at_ + weather_.fleet.lease + seconds(1)) return false;
   if (refresh_id_ && !refreshed_) return false;
   if (!daemon_.up() || toolchain_.busy()) return false;
   // The directory can be back at what is committed while something in between is still on its way.
@@ -384,7 +459,7 @@ bool Simulation::converged() const {
     const auto view = executor->view();
     if (!view || view->epoch() != committed.epoch) return false;
   }
-  if (NeverMissed::difference(committed, toolchain_.directory())) return false;
+  if (NeverMissed::difference(committed, toolchain_.directory(), daemon_.journal().holds())) return false;
   const Digest goal = committed.digest();
   return std::ranges::all_of(
       executors_, [&](const auto& executor) { return executor->view()->manifest().digest() == goal; });
@@ -401,7 +476,8 @@ std::string Simulation::who_lags() const {
             (executor->session().connected() ? "" : " and is not connected");
   }
   if (refresh_id_ && !refreshed_) text += "; the refresh was not answered";
-  if (const auto what = NeverMissed::difference(committed, toolchain_.directory())) text += "; " + *what;
+  const auto what = NeverMissed::difference(committed, toolchain_.directory(), daemon_.journal().holds());
+  if (what) text += "; " + *what;
   return text;
 }
 

@@ -33,6 +33,8 @@ struct Tally {
   std::uint64_t announced = 0;
   std::uint64_t committed = 0;
   std::uint64_t aborted = 0;
+  std::uint64_t trials = 0;   // epochs that canaries ran first
+  std::uint64_t returns = 0;  // epochs that were gone back from
   std::uint64_t applied = 0;
   std::uint64_t daemon_deaths = 0;
   std::uint64_t executor_deaths = 0;
@@ -55,9 +57,12 @@ class Simulation {
   SimulationResult run();
 
  private:
-  // The three acts.
+  // The acts.
   void chaos();
+  /// Everything works again but for modules that some executors cannot load.
+  void truce();
   void heal();
+  void end_faults();
   void settle();
 
   /// Runs the world until `end`, or until `enough` holds.
@@ -78,6 +83,8 @@ class Simulation {
   /// What may become of the disk of a daemon that is down.
   void meet_disaster();
   [[nodiscard]] std::optional<std::string> refuses(std::size_t executor, const ModuleEntry& module);
+  /// Some contents are the death of everyone who runs them.
+  [[nodiscard]] bool is_deadly(const Manifest& manifest) const;
 
   void observe(ExecutorProcess& executor);
   [[nodiscard]] bool converged() const;
@@ -105,6 +112,8 @@ class Simulation {
   PerProcess per_process_;
   PerFleet per_fleet_;
   LastGood last_good_;
+  InTime in_time_;
+  Returns returns_;
   Bounded bounded_;
 
   SimNetwork network_;
@@ -112,12 +121,16 @@ class Simulation {
   std::vector<std::unique_ptr<ExecutorProcess>> executors_;
 
   bool faults_on_ = true;
+  bool refusals_on_ = true;
+  TimePoint daemon_stepped_{};
+  TimePoint healed_at_ = kNever;
   TimePoint act_at_{};
   TimePoint daemon_up_at_ = kNever;
   TimePoint daemon_paused_until_{};
   std::vector<TimePoint> executor_up_at_;
   std::vector<TimePoint> executor_paused_until_;
   std::vector<bool> doomed_;
+  std::vector<TimePoint> dies_at_;
   TimePoint faults_end_ = kNever;  // of the temporary ones under way
   std::uint64_t newest_seq_ = 0;
   std::map<std::pair<std::size_t, std::uint64_t>, Uuid> joining_;

@@ -146,11 +146,18 @@ void Simulation::act_on_watching() {
 
 /// Which contents an executor cannot load follows from their digest, so that it is the same each time.
 std::optional<std::string> Simulation::refuses(std::size_t executor, const ModuleEntry& module) {
-  if (!faults_on_) return std::nullopt;
+  if (!refusals_on_) return std::nullopt;
   Random fate(std::hash<Digest>{}(module.digest) ^ (options_.seed << 8) ^ executor);
-  if (fate.chance(weather_.killers / static_cast<double>(executors_.size()))) doomed_[executor] = true;
+  if (fate.chance(weather_.killers / static_cast<double>(executors_.size()))) doomed_[executor] = faults_on_;
   if (!fate.chance(weather_.refusals)) return std::nullopt;
   return "undefined symbol: simulated";
+}
+
+bool Simulation::is_deadly(const Manifest& manifest) const {
+  return faults_on_ && std::ranges::any_of(manifest.modules, [&](const auto& named) {
+           Random fate(std::hash<Digest>{}(named.second.digest) ^ (options_.seed << 8) ^ 0xDEAD);
+           return fate.chance(weather_.deadly);
+         });
 }
 
 }  // namespace moddev::sim

@@ -1,5 +1,7 @@
 #include "tests/sim/weather.h"
 
+#include <algorithm>
+
 namespace moddev::sim {
 
 using std::chrono::milliseconds;
@@ -21,6 +23,8 @@ const char* to_string(Plant plant) {
       return "forgetful-journal";
     case Plant::kSilentPowerCut:
       return "silent-power-cut";
+    case Plant::kEagerFollower:
+      return "eager-follower";
   }
   return "none";
 }
@@ -57,11 +61,19 @@ Weather draw_weather(Random& random) {
   w.debounce = random.chance(0.2) ? Duration(milliseconds(20)) : Duration::zero();
   w.fleet.prepare_deadline = random.chance(0.5) ? seconds(2) : seconds(10);
   w.fleet.apply_deadline = random.chance(0.5) ? seconds(1) : seconds(5);
-  // What was returned from is held back until its bytes change: by design not what is in the directory, which
-  // is what these worlds must end with. Their executors die of other causes all the time.
-  w.fleet.return_within = Duration::zero();
   if (random.chance(0.25))
     w.fleet.sync = random.chance(0.6) ? daemon::SyncPolicy::kMajority : daemon::SyncPolicy::kNone;
+  w.deadly = w.executor_restarts ? sometimes(0.6, 0.4) : 0;
+  if (w.deadly > 0) {
+    // Dying, being missed and going back take their time, and more than one.
+    w.executors = std::max<std::size_t>(w.executors, 2);
+    w.chaos += seconds(10);
+  }
+  if (random.chance(w.deadly > 0 ? 0.1 : 0.5)) w.fleet.return_within = Duration::zero();
+  if (random.chance(0.3)) {
+    w.fleet.canaries.count = 1 + random.below(2);
+    w.fleet.canary_time = random.between(milliseconds(50), seconds(3));
+  }
   return w;
 }
 
@@ -89,6 +101,9 @@ std::string describe(const Weather& w) {
   part(w.slow_loading, "slow loading");
   part(w.refusals > 0, "refusals");
   part(w.killers > 0, "deadly modules");
+  part(w.deadly > 0, "modules that kill later");
+  part(w.fleet.return_within > Duration::zero(), "returns");
+  part(w.fleet.canaries.wanted(), "canaries");
   part(w.debounce > Duration::zero(), "debounce");
   part(w.fleet.sync == daemon::SyncPolicy::kMajority, "the majority decides");
   part(w.fleet.sync == daemon::SyncPolicy::kNone, "nobody waits for anybody");

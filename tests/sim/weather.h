@@ -19,7 +19,8 @@ enum class Plant : std::uint8_t {
   kMixedView,         // a loader that leaves a module of the former epoch in the new view
   kLyingLease,        // a file system whose lease ignores writers
   kForgetfulJournal,  // after a crash the disk holds an older journal
-  kSilentPowerCut     // a power cut that the next daemon cannot know of
+  kSilentPowerCut,    // a power cut that the next daemon cannot know of
+  kEagerFollower      // a client that switches when only canaries shall
 };
 [[nodiscard]] const char* to_string(Plant plant);
 
@@ -42,6 +43,7 @@ struct Weather {
   bool slow_loading = false;
   double refusals = 0;  // this part of all contents cannot be loaded by some executor
   double killers = 0;   // this part kills the executor that loads it
+  double deadly = 0;    // this part kills every executor soon after it has switched
   Duration debounce{};
   daemon::FleetOptions fleet;
 };

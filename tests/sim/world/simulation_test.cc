@@ -34,6 +34,8 @@ TEST_P(FixedSeeds, KeepEveryGuarantee) {
   EXPECT_GT(tally.aborted, 0U);
   EXPECT_GT(tally.daemon_deaths, 0U);
   EXPECT_GT(tally.executor_deaths, 0U);
+  EXPECT_GT(tally.trials, 0U);
+  EXPECT_GT(tally.returns, 0U);
 }
 INSTANTIATE_TEST_SUITE_P(Slices, FixedSeeds, ::testing::Range<std::uint64_t>(0, kSlices));
 
@@ -71,7 +73,8 @@ INSTANTIATE_TEST_SUITE_P(Checkers, PlantedMistake,
                                            Mistake{Plant::kMixedView, "PerProcess"},
                                            Mistake{Plant::kLyingLease, "NeverTorn"},
                                            Mistake{Plant::kForgetfulJournal, "OnlyRises"},
-                                           Mistake{Plant::kSilentPowerCut, "OnlyRises"}),
+                                           Mistake{Plant::kSilentPowerCut, "OnlyRises"},
+                                           Mistake{Plant::kEagerFollower, "PerFleet"}),
                          [](const auto& planted) {
                            std::string name = to_string(planted.param.plant);
                            std::erase(name, '-');

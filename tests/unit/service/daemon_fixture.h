@@ -81,6 +81,7 @@ class Executor {
 
   bool mute = false;
   bool refuses = false;
+  Epoch cannot_use = 0;  // fails with this committed one
   Epoch runs = 0;
   std::vector<Event> events;
   std::vector<Reply> replies;
@@ -91,7 +92,9 @@ class Executor {
     if (!mute) ack(epoch, refuses ? AckPhase::kFailed : AckPhase::kPrepared);
   }
   void apply(Epoch epoch) {
-    if (mute || (refuses && epoch > runs)) return;
+    if (mute) return;
+    if (epoch == cannot_use) return ack(epoch, AckPhase::kFailed);
+    if (refuses && epoch > runs) return;
     runs = std::max(runs, epoch);
     ack(epoch, AckPhase::kApplied);
   }

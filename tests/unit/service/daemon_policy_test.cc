@@ -49,6 +49,38 @@ TEST_F(CanaryTest, WhenItDiesTheOthersNeverRunIt) {
   EXPECT_EQ(restarted.runs, 4U);
 }
 
+// The content was given up for good. Found by the simulation.
+TEST_F(CanaryTest, OneThatWasOnlyCutOffIsAskedAgain) {
+  write({{"m", "new"}});
+  ASSERT_EQ(run(), (Epochs{2, 1, 1}));
+  executors[0]->mute = true;
+  pass(seconds(5));
+  ASSERT_EQ(run(), (Epochs{2, 3, 3}));
+  executors[0]->mute = false;
+  executors[0]->join(journal->id().repo);
+  settle();
+  pass(seconds(2));
+  pass(FleetOptions{}.canary_time);
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("new"));
+  EXPECT_EQ(run(), (Epochs{4, 4, 4}));
+}
+
+// It was excluded in the trial and came back with that epoch while the next one was decided: the committed
+// content was announced once more for nothing. Found by the simulation.
+TEST_F(CanaryTest, WhoIsAheadLearnsTheNextCommitAndThatIsAll) {
+  write({{"m", "new"}});
+  executors[0]->mute = true;
+  write({{"m", "newer"}});
+  pass(seconds(4));  // aborted, and the newer one is tried in b
+  ASSERT_EQ(run(), (Epochs{2, 3, 1}));
+  executors[0]->mute = false;
+  executors[0]->join(journal->id().repo);
+  settle();
+  pass(FleetOptions{}.canary_time);
+  EXPECT_EQ(run(), (Epochs{3, 3, 3}));
+  EXPECT_EQ(journal->head(), 3U);
+}
+
 TEST_F(CanaryTest, OneThatLivesIsBroughtBackWhenAnotherDies) {
   FleetOptions fleet;
   fleet.canaries.names = {"a", "b"};

@@ -215,7 +215,7 @@ TEST_F(DaemonTest, ThePersonIsToldOfAnExecutorThatCannotUseTheCommittedEpoch) {
   ASSERT_EQ(all<WarningEvent>().size(), 1U);
   EXPECT_EQ(all<WarningEvent>()[0].code, "executor_failed");
   EXPECT_EQ(all<WarningEvent>()[0].message,
-            "fresh cannot use epoch 1: m: undefined symbol. It goes on with what it has.");
+            "fresh cannot use epoch 1: m: undefined symbol. It has nothing else to run.");
 }
 
 TEST_F(DaemonTest, HeartbeatsTellTheHeadAndTakeNoSeq) {

@@ -328,6 +328,7 @@ TEST(FleetCanaries, ADeadCanaryAborts) {
   EXPECT_EQ(f.run(FleetOptions{}.lease), (Kinds{Kind::kExcluded, Kind::kAbort}));
   const FleetAction& abort = f.last[Kind::kAbort];
   EXPECT_TRUE(abort.on_trial);
+  EXPECT_EQ(abort.died, std::vector<Uuid>{uuid(2)});
   ASSERT_EQ(abort.failures.size(), 1U);
   EXPECT_EQ(abort.failures[0].executor, "w2");
   EXPECT_NE(abort.failures[0].error.find("canary"), std::string::npos);
@@ -343,7 +344,21 @@ TEST(FleetCanaries, OneThatCannotSwitchOrDoesNotAborts) {
     if (refuses) f.refuses(1);
     const Kinds kinds = f.run(FleetOptions{}.apply_deadline);
     EXPECT_EQ(kinds, refuses ? Kinds{Kind::kAbort} : (Kinds{Kind::kExcluded, Kind::kAbort}));
+    EXPECT_TRUE(f.last[Kind::kAbort].died.empty()) << "it is alive";
   }
+}
+
+// It was given the time of a switch, of which loading is no part. Found by the simulation.
+TEST(FleetCanaries, OneThatStillPreparesHasTheTimeForIt) {
+  FleetOptions options = with_canaries(1);
+  options.sync = SyncPolicy::kNone;
+  Fleets f(options);
+  for (unsigned n = 1; n <= 2; ++n) f.join(n);
+  f.begin();
+  EXPECT_EQ(f.run(options.apply_deadline + seconds(5)), Kinds{Kind::kTrial});
+  f.prepared(1);
+  f.applied(1);
+  EXPECT_EQ(f.run(options.canary_time), Kinds{Kind::kCommit});
 }
 
 TEST(FleetCanaries, OthersMayComeGoAndDieMeanwhile) {

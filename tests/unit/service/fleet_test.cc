@@ -454,6 +454,78 @@ TEST_F(FleetTest, OneThatCannotUseTheCommittedEpochIsToldOnceAndHasNoVeto) {
   EXPECT_EQ(kinds(), std::vector<Kind>{Kind::kCommit});
 }
 
+/// Epoch 1 was committed with nobody there, and the two that came cannot use it.
+class FleetWithNothingToLose : public FleetTest {
+ protected:
+  void SetUp() override {
+    begin(1);
+    step();
+    for (unsigned n = 1; n <= 2; ++n) {
+      join(n, 0);
+      refuses(n, 1, "undefined symbol: f");
+    }
+    step();
+    begin(2);
+    EXPECT_EQ(kinds(), std::vector<Kind>{}) << "they are asked";
+    refuses(1, 2, "undefined symbol: g");
+    EXPECT_EQ(kinds(), std::vector<Kind>{});
+  }
+};
+
+// One bad version after the other went live, for nobody.
+TEST_F(FleetWithNothingToLose, WhatNoneOfThemCanUseIsRefused) {
+  refuses(2, 2, "undefined symbol: g");
+  const auto actions = step();
+  ASSERT_EQ(actions.size(), 1U);
+  EXPECT_EQ(actions[0].kind, Kind::kAbort);
+  EXPECT_EQ(actions[0].failures.size(), 2U);
+}
+
+TEST_F(FleetWithNothingToLose, OneThatIsReadyIsEnough) {
+  prepared(2, 2);
+  EXPECT_EQ(kinds(), (std::vector<Kind>{Kind::kCommit, Kind::kFailed}));
+  applied(2, 2);
+  EXPECT_EQ(kinds(), std::vector<Kind>{Kind::kSettled});
+  EXPECT_TRUE(fleet.may_veto(uuid(2)));
+  EXPECT_FALSE(fleet.may_veto(uuid(1)));
+}
+
+// The terminal said "was not heard for 3.0 s", and of which module was anybody's guess.
+TEST_F(FleetTest, WhoFallsSilentOverASwitchIsNamedWithWhatItWasAskedFor) {
+  a_fleet_of(1);
+  fleet.begin(2, now, now, false, {"m", "load m 3"});
+  step();
+  pass(seconds(3));
+  auto actions = step();
+  ASSERT_EQ(actions.size(), 2U);
+  EXPECT_EQ(actions[0].kind, Kind::kExcluded);
+  EXPECT_EQ(actions[0].reason, "was not heard for 3.0 s after it was asked to load m 3");
+  EXPECT_EQ(actions[1].kind, Kind::kAbort);
+  EXPECT_EQ(actions[1].failures,
+            (std::vector<ExecutorFailure>{
+                {"worker-1", "m", "was not heard for 3.0 s after it was asked to load m 3"}}));
+  // One that had nothing to do with it, and nothing is under way.
+  join(2, 1);
+  step();
+  pass(seconds(3));
+  EXPECT_EQ(step().at(0).reason, "was not heard for 3.0 s");
+}
+
+TEST_F(FleetTest, WhoLetsTheDeadlinePassIsNamedWithWhatItWasAskedFor) {
+  a_fleet_of(1);
+  fleet.begin(2, now, now, false, {"", "load m 3 and base 2"});
+  step();
+  for (int n = 0; n < 30; ++n) {
+    pass(seconds(1));
+    alive(1, 1);
+  }
+  const auto actions = step();
+  ASSERT_EQ(actions.size(), 2U);
+  EXPECT_EQ(actions[0].reason,
+            "did not prepare epoch 2 within 30.0 s after it was asked to load m 3 and base 2");
+  EXPECT_EQ(actions[1].failures.at(0).module, "");
+}
+
 TEST_F(FleetTest, FailingToSwitchAfterTheCommitDoesNotUndoIt) {
   a_fleet_of(2);
   begin(2);

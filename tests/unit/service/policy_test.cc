@@ -58,6 +58,23 @@ TEST(Policy, NoneWaitsForNobody) {
     EXPECT_EQ(decide(SyncPolicy::kNone, tally), Verdict::kCommit);
 }
 
+TEST(Policy, WhoHasNothingToLoseVetoesNobodyElse) {
+  const std::vector<Row> rows = {
+      {"nobody is there", {}, Verdict::kCommit},
+      {"one has not answered", {.silent = 1, .prepared = 1, .failed = 1}, Verdict::kWait},
+      {"one is ready", {.prepared = 1, .failed = 3}, Verdict::kCommit},
+      {"none is", {.failed = 2}, Verdict::kAbort},
+      {"none is, the last died", {.failed = 1, .excluded = 1}, Verdict::kAbort},
+      {"all died over it", {.excluded = 1}, Verdict::kAbort},
+      {"everyone said goodbye", {.left = 1}, Verdict::kCommit},
+  };
+  for (const SyncPolicy policy : {SyncPolicy::kAll, SyncPolicy::kMajority}) {
+    for (const Row& row : rows)
+      EXPECT_EQ(decide_for_nobody_else(policy, row.tally), row.verdict) << row.story;
+  }
+  EXPECT_EQ(decide_for_nobody_else(SyncPolicy::kNone, {.silent = 1}), Verdict::kCommit);
+}
+
 TEST(Policy, PoliciesHaveNames) {
   for (const SyncPolicy policy : {SyncPolicy::kAll, SyncPolicy::kMajority, SyncPolicy::kNone})
     EXPECT_EQ(sync_policy_from_string(to_string(policy)), policy);

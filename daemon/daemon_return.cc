@@ -1,0 +1,81 @@
+// The way back from what is committed: executors died of it, or nobody ever ran it and the first that tries
+// cannot. Always a new epoch with old bytes, recorded like any other; which one is decided here.
+#include <algorithm>
+#include <utility>
+
+#include "daemon/daemon_state.h"
+#include "daemon/rollback.h"
+
+namespace moddev::daemon {
+
+bool Daemon::State::has_run(Epoch epoch) const {
+  if (fleet.anyone_runs(epoch)) return true;
+  const auto of_epoch = [&](const AppliedRecord& record) { return record.epoch == epoch; };
+  if (std::any_of(serving.applied.begin(), serving.applied.end(), of_epoch)) return true;
+  const auto count = journal.applied_count(epoch);
+  return count && *count > 0;
+}
+
+/// The newest epoch before the committed one that somebody ran, as far as the history tells; 0: none.
+Epoch Daemon::State::last_that_ran() const {
+  Epoch epoch = journal.committed().epoch;
+  for (unsigned n = 0; n < limits::kEpochsLookedBack; ++n) {
+    const auto record = journal.epoch(epoch);
+    if (!record) return 0;
+    epoch = record->restores != 0 ? record->restores : record->base;
+    if (epoch == 0 || has_run(epoch)) return epoch;
+  }
+  return 0;
+}
+
+/// Committed while nobody could be asked, or failed in everyone at the last step. Who can use it is not known
+/// before somebody has tried, and the first that did cannot.
+void Daemon::State::judge_unusable() {
+  if (!unusable || fleet.busy()) return;
+  FleetAction failed = *std::exchange(unusable, std::nullopt);
+  if (failed.epoch != journal.committed().epoch || has_run(failed.epoch) || last_that_ran() == 0) return;
+  const ExecutorFailure& why = failed.failures.front();
+  failed.kind = FleetAction::Kind::kReturn;
+  failed.reason = "nobody has run epoch " + std::to_string(failed.epoch) + " yet, and " + why.executor +
+                  " cannot use it (" + (why.module.empty() ? "" : why.module + ": ") + why.error + ")";
+  dying_of = std::move(failed);
+}
+
+/// Changes in the directory have their turn before: they may be the cure.
+void Daemon::State::go_back(TimePoint now, WallTime wall) {
+  if (!scanned || undecided() || fleet.busy() || !proposing.due(now)) return;
+  judge_unusable();
+  if (!dying_of) return;
+  if (dying_of->epoch != journal.committed().epoch) return dying_of.reset();
+  Result<EpochRecord> record = roll_back_all(journal, catalog.modules(), last_that_ran(), wall);
+  if (!record) {
+    tell(WarningEvent{"executors_died", dying_of->reason + ". " + record.error().message});
+    return dying_of.reset();
+  }
+  record->cause = "return to epoch " + std::to_string(record->restores) + ", because " + dying_of->reason;
+  if (Status recorded = journal.record_epoch(*record); !recorded) {
+    if (proposing.failed(now)) journal_refused("The return waits for the next try", recorded.error());
+    return;
+  }
+  proposing.succeeded();
+  tell(WarningEvent{"returned",
+                    dying_of->reason + ": everyone goes back to epoch " + std::to_string(record->restores) +
+                        ". What had changed stays out until its files change; a rollback to epoch " +
+                        std::to_string(dying_of->epoch) + " brings it back as it is."});
+  dying_of.reset();
+  announce(std::move(*record), now, now, true);
+}
+
+/// What is committed, under a number that those must take who run an epoch that was aborted: canaries.
+EpochRecord Daemon::State::committed_again(WallTime wall) const {
+  EpochRecord record;
+  record.epoch = journal.head() + 1;
+  record.base = journal.committed().epoch;
+  record.manifest = journal.committed();
+  record.manifest.epoch = record.epoch;
+  record.announced_at = wall;
+  record.cause = "return of the canaries to epoch " + std::to_string(record.base);
+  return record;
+}
+
+}  // namespace moddev::daemon
