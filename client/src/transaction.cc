@@ -90,6 +90,8 @@ class Transaction {
   [[nodiscard]] bool needs_a_failed_one(const Item& item) const;
   void load(Item& item);
   LoadOutcome outcome();
+  /// Where a module lacks a symbol that another one provided in the live epoch: what became of that one.
+  [[nodiscard]] std::string who_provided(const std::string& message) const;
 
   void fail(Item& item, const Error& error) {
     item.failed = true;
@@ -323,12 +325,34 @@ void Transaction::load(Item& item) {
   auto module =
       NativeModule::load(std::move(facts), *std::move(item.held), *images_, epoch_paths_, names_of_paths_);
   item.held.reset();
-  if (!module) return fail(item, module.error());
+  if (!module) {
+    Error error = module.error();
+    error.message += who_provided(error.message);
+    return fail(item, error);
+  }
   const LoadedModule* former = plan_.base == nullptr ? nullptr : plan_.base->find(entry.name);
   if (Status started = (*module)->start(dynamic_cast<const NativeModule*>(former)); !started) {
     return fail(item, started.error());
   }
   modules_[entry.name] = *std::move(module);
+}
+
+std::string Transaction::who_provided(const std::string& message) const {
+  constexpr std::string_view kMissing = "undefined symbol: ";  // glibc, elf/dl-lookup.c
+  const std::size_t at = message.find(kMissing);
+  if (at == std::string::npos || plan_.base == nullptr) return "";
+  const std::size_t begin = at + kMissing.size();
+  const std::string symbol = message.substr(begin, message.find_first_of(" ,(", begin) - begin);
+  for (const auto& [name, module] : plan_.base->modules()) {
+    const auto* former = dynamic_cast<const NativeModule*>(module.get());
+    if (former == nullptr || !former->symbol(symbol).ok()) continue;
+    const std::string before = name + " " + std::to_string(former->facts().version);
+    const ModuleEntry* entry = plan_.manifest.find(name);
+    if (entry == nullptr) return "; " + before + " provided it, and " + name + " is removed in this epoch";
+    if (entry->version == former->facts().version) continue;
+    return "; " + before + " provided it, " + name + " " + std::to_string(entry->version) + " does not";
+  }
+  return "";
 }
 
 LoadOutcome Transaction::outcome() {

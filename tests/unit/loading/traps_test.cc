@@ -380,6 +380,22 @@ TEST_F(Traps, AMissingLibraryIsNamed) {
   EXPECT_EQ(failures[0].error, "libgone.so.4: cannot open shared object file: No such file or directory");
 }
 
+// The refusal named the module that was not touched, and nothing else.
+TEST_F(Traps, WhoNoLongerProvidesASymbolIsNamed) {
+  const std::string base = "extern \"C\" int old_one() { return 1; }\n";
+  const std::string rest = "extern \"C\" int other() { return 2; }\n";
+  const std::string top = "extern \"C\" int old_one();\nextern \"C\" long answer() { return old_one(); }\n";
+  repository_.native("base", workshop_.library("base", base + rest, {"-Wl,-soname,libbase.so"}));
+  repository_.native("top", workshop_.library("top", top, {"-lbase", "-Wl,-soname,libtop.so"}), {"base"});
+  ASSERT_THAT(advance(), IsEmpty());
+  repository_.native("base", workshop_.library("base", rest, {"-Wl,-soname,libbase.so"}));
+  const auto failures = advance();
+  ASSERT_EQ(failures.size(), 1U);
+  EXPECT_EQ(failures[0].module, "top");
+  EXPECT_EQ(failures[0].error, "undefined symbol: old_one; base 1 provided it, base 2 does not");
+  EXPECT_EQ(executor_.call("top"), 1);
+}
+
 TEST_F(Traps, WhatDependsOnAFailedModuleIsNotBlamed) {
   repository_.native("dep", workshop_.library("dep",
                                               dependency(1) + "void nowhere();\nextern \"C\" void "
