@@ -1,7 +1,8 @@
 // edit_to_live: from the close (or the rename) of a rebuilt module to every executor having called the new
 // code. Beside it, in the same run: what the kernel alone needs to tell a listener about the file, what
-// ZeroMQ alone needs to bring its bytes to the last of as many subscribers, and what Erlang needs for c:nl/1
-// with as many nodes. One process each; times are CLOCK_MONOTONIC, which all of them share.
+// ZeroMQ alone needs to bring its bytes to the last of as many subscribers, what Erlang needs for c:nl/1 with
+// as many nodes, and what Dask needs for upload_file with as many workers. One process each; times are
+// CLOCK_MONOTONIC, which all of them share.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,7 +36,7 @@ constexpr auto kPause = std::chrono::milliseconds(200);
 
 struct Options {
   int rounds = 40;
-  std::vector<std::size_t> executors{1, 8, 32};
+  std::vector<std::size_t> executors{1, 8, 32, 100};
   bool peers = true;
   std::string directory = "/tmp";
   /// In memory, as a session's XDG_RUNTIME_DIR is.
@@ -194,10 +195,12 @@ class Bench {
     for (const Row& row : rows) {
       const Figures inotify = options_.peers ? raw_inotify(*row.size, row.style) : Figures{};
       const Figures pub = options_.peers ? raw_pub(*row.size, count) : Figures{};
-      const std::string erlang =
-          options_.peers && row.style == Style::kRename ? erlang_for(*row.size, count) : last_erlang_;
-      print_row(count, row.size->name, row.style, row.ours, inotify, pub, erlang);
-      last_erlang_ = erlang;
+      if (options_.peers && row.style == Style::kRename) {
+        erlang_ = peer("erlang_nl.sh", "command -v erl && command -v erlc", "sh", *row.size, count);
+        dask_ = peer("dask_upload.py", "/usr/bin/python3 -c 'import distributed; print(1)'",
+                     "/usr/bin/python3", *row.size, count);
+      }
+      print_row(count, row.size->name, row.style, row.ours, inotify, pub, erlang_, dask_);
     }
   }
 
@@ -245,37 +248,50 @@ class Bench {
     });
   }
 
-  std::string erlang_for(const Size& size, std::size_t count) {
-    if (output_of("command -v erl && command -v erlc").empty()) return "not installed";
+  /// What a peer's script printed: "p50 p99 max" in microseconds, or why there is nothing.
+  std::string peer(const std::string& script, const std::string& is_there, const std::string& interpreter,
+                   const Size& size, std::size_t count) {
+    if (output_of(is_there + " 2>/dev/null").empty()) return "not installed";
     struct stat file {};
     ::stat(size.library, &file);
     const std::string text =
-        output_of(std::string("sh ") + MODDEV_BENCH_SOURCE "/erlang_nl.sh " + std::to_string(count) + " " +
+        output_of(interpreter + " " MODDEV_BENCH_SOURCE "/" + script + " " + std::to_string(count) + " " +
                   std::to_string(options_.rounds) + " " + std::to_string(file.st_size));
     return text.empty() ? "failed" : text;
   }
 
   static void print_head() {
-    std::printf("%5s %-7s %-7s | %8s %8s %8s %8s | %8s %8s | %8s %8s %8s | %s\n", "exec.", "module", "by",
-                "p50", "p99", "max", "skew", "inotify", "PUB", "nl p50", "nl p99", "nl max",
-                "ratios: to inotify+PUB, to nl");
+    std::printf("%5s %-7s %-7s | %8s %8s %8s %8s | %8s %8s | %-26s | %-26s | %s\n", "exec.", "module", "by",
+                "p50", "p99", "max", "skew", "inotify", "PUB", "nl p50, p99, max", "Dask p50, p99, max",
+                "ratios: to inotify+PUB, to nl, to Dask");
+  }
+
+  /// Prints a peer's figures; returns the median in milliseconds, 0 when there is none.
+  static double print_peer(const std::string& text) {
+    double us[3] = {};
+    if (std::sscanf(text.c_str(), "%lf %lf %lf", &us[0], &us[1], &us[2]) == 3) {
+      std::printf(" %8.3f %8.3f %8.3f |", us[0] / 1e3, us[1] / 1e3, us[2] / 1e3);
+      return us[0] / 1e3;
+    }
+    std::printf(" %-26s |", text.empty() ? "not asked" : text.c_str());
+    return 0;
   }
 
   static void print_row(std::size_t count, const char* size, Style style, const Figures& ours,
-                        const Figures& inotify, const Figures& pub, const std::string& erlang) {
+                        const Figures& inotify, const Figures& pub, const std::string& erlang,
+                        const std::string& dask) {
     std::printf("%5zu %-7s %-7s | %8.3f %8.3f %8.3f %8.3f |", count, size,
                 style == Style::kRename ? "rename" : "close", ours.p50(), ours.p99(), ours.max(),
                 Figures::at(ours.skew_ms, 0.5));
     std::printf(" %8.3f %8.3f |", inotify.p50(), pub.p50());
-    double nl[3] = {};
-    const bool have = std::sscanf(erlang.c_str(), "%lf %lf %lf", &nl[0], &nl[1], &nl[2]) == 3;
-    if (have)
-      std::printf(" %8.3f %8.3f %8.3f |", nl[0] / 1e3, nl[1] / 1e3, nl[2] / 1e3);
-    else
-      std::printf(" %-26s |", erlang.empty() ? "not asked" : ("Erlang " + erlang).c_str());
-    const double floor = inotify.p50() + pub.p50();
-    if (floor > 0) std::printf(" %6.2f", ours.p50() / floor);
-    if (have) std::printf(" %6.2f", ours.p50() / (nl[0] / 1e3));
+    const double nl = print_peer(erlang);
+    const double upload = print_peer(dask);
+    for (const double peer : {inotify.p50() + pub.p50(), nl, upload}) {
+      if (peer > 0)
+        std::printf(" %6.2f", ours.p50() / peer);
+      else
+        std::printf(" %6s", "-");
+    }
     std::printf("\n");
     std::fflush(stdout);
   }
@@ -286,7 +302,8 @@ class Bench {
   WorkDirectory runtime_;
   Board* board_ = nullptr;
   std::int64_t number_ = 0;
-  std::string last_erlang_;
+  std::string erlang_;
+  std::string dask_;
 };
 
 // --------------------------------------------------------------------------------------------- command line
