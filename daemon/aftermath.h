@@ -44,6 +44,7 @@ class Aftermath {
   Epoch epoch_ = 0;  // 0: nothing is watched
   TimePoint until_{};
   std::map<Uuid, Runner> runners_;
+  std::size_t dead_ = 0;  // of them
 };
 
 }  // namespace moddev::daemon

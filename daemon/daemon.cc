@@ -39,6 +39,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.answer_requests(now, wall);
   s.tell_refusals(now);
   const TimePoint fleet_due = s.steer_fleet(now, wall);
+  s.send_late_replies(now);
   s.answer_refreshes(now);
   s.answer_builds(now);
   s.answer_rollbacks(now);
@@ -206,7 +207,10 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
     std::optional<IncomingRequest> request = transport.receive();
     if (!request) return;
     std::optional<ReplyBody> body = answer(request->request.body, serving, now, wall);
-    if (body) {
+    const bool is_ack = std::holds_alternative<AckRequest>(request->request.body);
+    if (body && is_ack && fleet.busy() && std::holds_alternative<OkReply>(*body)) {
+      late_replies.put_off(transport, std::move(request->peer), {request->request.id, std::move(*body)}, now);
+    } else if (body) {
       transport.reply(request->peer, {request->request.id, std::move(*body)});
     } else if (const auto* build = std::get_if<BuildRequest>(&request->request.body)) {
       builds.take(*build, request->peer, request->request.id, now);
@@ -229,6 +233,10 @@ void Daemon::State::tell_refusals(TimePoint now) {
     if (told_refusals.size() >= limits::kToldRefusals || !told_refusals.emplace(text, now).second) continue;
     tell(WarningEvent{"access_denied", text});
   }
+}
+
+void Daemon::State::send_late_replies(TimePoint now) {
+  if (!fleet.busy() || now >= late_replies.due()) late_replies.send(transport);
 }
 
 void Daemon::State::take_refresh(IncomingRequest request, TimePoint now) {
@@ -322,7 +330,7 @@ void Daemon::State::write_applied(TimePoint /*now*/) {
 
 TimePoint Daemon::State::next_due(TimePoint now) const {
   if (again || transport.pending()) return now;
-  TimePoint next = heartbeat_at;
+  TimePoint next = std::min(heartbeat_at, late_replies.due());
   const bool wanted = undecided() || serving.somebody_is_ahead || dying_of || unusable;
   if (wanted && !fleet.busy()) next = std::min(next, proposing.next());
   if (commit_wanted) next = std::min(next, committing.next());

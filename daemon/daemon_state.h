@@ -14,6 +14,7 @@
 #include "daemon/builds.h"
 #include "daemon/daemon.h"
 #include "daemon/housekeeping.h"
+#include "daemon/late_replies.h"
 #include "daemon/limits.h"
 #include "daemon/request_handler.h"
 #include "daemon/rollbacks.h"
@@ -96,6 +97,7 @@ struct Daemon::State {
   void roll_back(TimePoint now, WallTime wall);
   void answer_requests(TimePoint now, WallTime wall);
   TimePoint steer_fleet(TimePoint now, WallTime wall);
+  void send_late_replies(TimePoint now);
   void answer_refreshes(TimePoint now);
   void answer_builds(TimePoint now);
   void answer_rollbacks(TimePoint now);
@@ -170,6 +172,7 @@ struct Daemon::State {
   Backoff proposing;
   Backoff committing;
 
+  LateReplies late_replies;
   std::vector<WaitingRefresh> refreshes;
   TimePoint heartbeat_at = TimePoint::min();
   std::deque<DaemonEvent> events;

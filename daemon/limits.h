@@ -13,6 +13,10 @@ using namespace moddev::limits;  // so that `limits::` in the daemon means both
 
 /// Requests answered in one step before watcher and fleet get their turn again. The rest wait in the sockets.
 inline constexpr std::size_t kRequestsPerStep = 256;
+/// Answers to acks that wait for the end of a switch, at most so many and so long: far below the time after
+/// which an executor repeats its request. One more is sent at once.
+inline constexpr std::size_t kLateReplies = 2 * kExecutors;
+inline constexpr auto kLateReplyDelay = std::chrono::milliseconds(20);
 /// Refreshes waiting for their answer. One more is answered with kLimit and a retry-after.
 inline constexpr std::size_t kWaitingRefreshes = 256;
 /// A refresh that is not decided for so long is answered with kTimeout.

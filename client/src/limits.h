@@ -92,7 +92,7 @@ inline constexpr unsigned kTableReads = 1'000;
 inline constexpr auto kRememberedAge = std::chrono::hours(30 * 24);
 
 /// When former views are looked at: after the first, then less and less often up to the last.
-inline constexpr auto kCollectFirst = std::chrono::milliseconds(1);
+inline constexpr auto kCollectFirst = std::chrono::milliseconds(10);
 inline constexpr auto kCollectLast = std::chrono::milliseconds(250);
 
 /// ZeroMQ's own queues, in whole messages. Beyond it drops, and the session asks again.

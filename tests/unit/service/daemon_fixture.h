@@ -74,6 +74,11 @@ class Executor {
     }
     return std::nullopt;
   }
+  [[nodiscard]] std::size_t acks_answered() const {
+    return static_cast<std::size_t>(std::count_if(replies.begin(), replies.end(), [](const Reply& reply) {
+      return std::holds_alternative<OkReply>(reply.body);
+    }));
+  }
   std::optional<ReplyBody> last_reply() const {
     if (replies.empty() || replies.back().id != last_id_) return std::nullopt;
     return replies.back().body;

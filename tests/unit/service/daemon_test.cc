@@ -192,6 +192,36 @@ TEST_F(DaemonTest, AJoinerDuringASwitchGetsCommittedAndPending) {
   EXPECT_EQ(all<CommittedEvent>().back().applied, 2U);
 }
 
+/// Every answer to an ack would wake a process that the others have to share the processors with.
+TEST_F(DaemonTest, AcksAreAnsweredWhenTheSwitchIsOver) {
+  add("slow");
+  add("quick");
+  executors[0]->mute = true;
+  write({{"m", "1"}});
+  ASSERT_EQ(executors[1]->acks_answered(), 0U);
+  pass(limits::kLateReplyDelay - milliseconds(1));
+  EXPECT_EQ(executors[1]->acks_answered(), 0U);
+  pass(milliseconds(1));
+  EXPECT_EQ(executors[1]->acks_answered(), 1U) << "it would be asked again";
+  executors[0]->ack(1, AckPhase::kPrepared);
+  settle();
+  executors[0]->ack(1, AckPhase::kApplied);
+  settle();
+  EXPECT_EQ(journal->committed().epoch, 1U);
+  EXPECT_EQ(executors[0]->acks_answered(), 2U);
+  EXPECT_EQ(executors[1]->acks_answered(), 2U);
+}
+
+TEST_F(DaemonTest, AnswersThatWaitAreBounded) {
+  Executor& other = add("quick");
+  add("slow").mute = true;
+  other.mute = true;
+  write({{"m", "1"}});
+  for (std::size_t n = 0; n <= limits::kLateReplies; ++n) other.ack(1, AckPhase::kPrepared);
+  settle();
+  EXPECT_EQ(other.acks_answered(), 1U);
+}
+
 TEST_F(DaemonTest, NumbersOfAnotherRepoMeanNothing) {
   write({{"a", "1"}});
   Executor stranger(transport, "stranger");
