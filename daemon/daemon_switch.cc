@@ -161,11 +161,12 @@ void Daemon::State::begin_trial(FleetAction action) {
   trial_seq = serving.seq;
   const std::size_t count = trial.only.size();
   const std::size_t others = fleet.members() - std::min(count, fleet.members());
-  const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(options.fleet.canary_time);
+  const auto tenths = std::chrono::duration_cast<std::chrono::milliseconds>(options.fleet.canary_time) / 100;
   tell(WarningEvent{"canary", "Epoch " + std::to_string(action.epoch) + " runs in " + std::to_string(count) +
                                   (count == 1 ? " canary" : " canaries") + " first; the other " +
-                                  std::to_string(others) + " follow in " + std::to_string(wait.count()) +
-                                  " ms, unless one of them dies."});
+                                  std::to_string(others) + (others == 1 ? " follows" : " follow") + " in " +
+                                  std::to_string(tenths.count() / 10) + "." +
+                                  std::to_string(tenths.count() % 10) + " s, unless a canary dies."});
 }
 
 /// Nobody hears of a commit that is not recorded. While recording fails, every member stays prepared.
@@ -213,7 +214,14 @@ void Daemon::State::abort(FleetAction action, WallTime wall) {
     return;
   }
   unsigned retries = refused && same_content(refused->manifest, current.manifest) ? refused->retries + 1 : 0;
-  if (!action.died.empty()) retries = limits::kRefusedRetries;  // canaries are not to die of it once more
+  if (!action.died.empty()) {  // canaries are not to die of it once more
+    retries = limits::kRefusedRetries;
+    tell(WarningEvent{
+        "quarantined",
+        "What epoch " + std::to_string(action.epoch) +
+            " changed stays out until its files change, because a canary died of it as it seems. "
+            "`moddev refresh` tries it again as it is."});
+  }
   refused =
       Refused{std::move(current.manifest), std::move(action.refused_by), std::move(action.died), retries};
   tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});

@@ -285,6 +285,7 @@ void Fleet::withdraw(Member& member, bool goodbye) {
 
 Fleet::Members::iterator Fleet::exclude(Members::iterator member, ExecutorState state, std::string reason,
                                         TimePoint now) {
+  if (switch_.phase == Phase::kPreparing && member->second.vote != Vote::kNone) reason += after_being_asked();
   if (switch_.phase == Phase::kPreparing &&
       (member->second.vote == Vote::kSilent || member->second.vote == Vote::kPrepared)) {
     append_bounded(switch_.failures, {{member->second.identity.name, switch_.subject.module, reason}});
@@ -323,10 +324,8 @@ void Fleet::exclude_expired(TimePoint now) {
     if (now >= end) {
       const bool stopped = options_.still_there && options_.still_there(member->second.identity);
       if (!stopped) aftermath_.died(member->first, member->second.identity.name, member->second.heard);
-      std::string reason = "was not heard for " + in_seconds(now - member->second.heard);
-      if (switch_.phase == Phase::kPreparing && member->second.vote != Vote::kNone)
-        reason += after_being_asked();
-      member = exclude(member, ExecutorState::kGone, std::move(reason), now);
+      member = exclude(member, ExecutorState::kGone,
+                       "was not heard for " + in_seconds(now - member->second.heard), now);
     } else {
       lease_scan_at_ = std::min(lease_scan_at_, end);
       ++member;
@@ -355,7 +354,7 @@ void Fleet::exclude_dead(TimePoint now) {
 void Fleet::exclude_late(TimePoint now) {
   const bool preparing = switch_.phase == Phase::kPreparing;
   const std::string what = preparing ? "did not prepare epoch " + std::to_string(switch_.epoch) + " within " +
-                                           in_seconds(options_.prepare_deadline) + after_being_asked()
+                                           in_seconds(options_.prepare_deadline)
                                      : "did not switch to epoch " + std::to_string(switch_.epoch) +
                                            " within " + in_seconds(options_.apply_deadline);
   for (auto member = members_.begin(); member != members_.end();) {
@@ -416,11 +415,10 @@ void Fleet::advance_preparing(TimePoint now) {
 }
 
 Verdict Fleet::verdict() const {
-  Tally tally = switch_.tally;
-  // What is gone back to is not to blame for those that died of what is left.
-  if (switch_.known_good) tally.left += std::exchange(tally.excluded, 0);
-  return switch_.nothing_to_lose ? decide_for_nobody_else(options_.sync, tally)
-                                 : decide(options_.sync, tally);
+  // What ran before waits for nobody: those that die of what is left would hold it up for their lease.
+  if (switch_.known_good) return decide(SyncPolicy::kNone, switch_.tally);
+  return switch_.nothing_to_lose ? decide_for_nobody_else(options_.sync, switch_.tally)
+                                 : decide(options_.sync, switch_.tally);
 }
 
 void Fleet::abort() {
@@ -528,9 +526,10 @@ TimePoint Fleet::step(TimePoint now, std::vector<FleetAction>& actions) {
 }
 
 bool Fleet::has_others_than(const std::vector<Uuid>& executors) const {
-  return std::any_of(members_.begin(), members_.end(), [&](const auto& named) {
-    return std::find(executors.begin(), executors.end(), named.first) == executors.end();
-  });
+  // No pairwise search: thousands may have refused.
+  const auto here = static_cast<std::size_t>(
+      std::count_if(executors.begin(), executors.end(), [&](const Uuid& id) { return is_member(id); }));
+  return members_.size() > here;
 }
 
 bool Fleet::anyone_runs(Epoch epoch) const {

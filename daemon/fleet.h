@@ -99,8 +99,8 @@ class Fleet {
 
   /// Starts the switch to `epoch`. Must not be busy(). `since`: when the change was noticed on disk. With no
   /// live members it commits at the next step().
-  /// `known_good`: its content ran before, so that there is no trial, no return from it, and no blame when
-  /// those that were asked die.
+  /// `known_good`: its content ran before, so that it is committed at once, as with SyncPolicy::kNone, and
+  /// there is no trial and no return from it.
   void begin(Epoch epoch, TimePoint since, TimePoint now, bool known_good = false,
              SwitchSubject subject = {});
   /// The commit that kCommit asked for is recorded and published. Until then the decision stands, however

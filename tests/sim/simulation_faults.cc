@@ -10,8 +10,10 @@ using std::chrono::seconds;
 
 /// One more event of the world: mostly somebody builds something, now and then something breaks.
 void Simulation::act() {
+  // Whom a new version kills must be missed before the next one comes.
+  const Duration longest = weather_.deadly > 0 ? Duration(seconds(5)) : Duration(milliseconds(900));
   act_at_ = now_ + (random_.chance(0.3) ? random_.between(Duration::zero(), milliseconds(20))
-                                        : random_.between(milliseconds(20), milliseconds(900)));
+                                        : random_.between(milliseconds(20), longest));
   switch (random_.below(8)) {
     case 0:
       toolchain_.begin_build(now_);

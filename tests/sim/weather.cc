@@ -67,7 +67,7 @@ Weather draw_weather(Random& random) {
   if (w.deadly > 0) {
     // Dying, being missed and going back take their time, and more than one.
     w.executors = std::max<std::size_t>(w.executors, 2);
-    w.chaos += seconds(10);
+    w.chaos += seconds(20);
   }
   if (random.chance(w.deadly > 0 ? 0.1 : 0.5)) w.fleet.return_within = Duration::zero();
   if (random.chance(0.3)) {

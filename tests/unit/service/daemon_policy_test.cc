@@ -41,6 +41,7 @@ TEST_F(CanaryTest, WhenItDiesTheOthersNeverRunIt) {
   EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
   ASSERT_EQ(all<AbortedEvent>().size(), 1U);
   EXPECT_EQ(all<AbortedEvent>()[0].failures.at(0).executor, "a");
+  EXPECT_EQ(all<WarningEvent>().back().code, "quarantined");
   Executor& restarted = add("a");
   pass(seconds(30));
   EXPECT_EQ(restarted.runs, 3U) << "canaries do not die of the same bytes twice";

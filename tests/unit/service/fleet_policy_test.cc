@@ -527,12 +527,16 @@ TEST_F(FleetReturn, CanBeSwitchedOff) {
   EXPECT_EQ(f.run(seconds(4)), (Kinds{Kind::kExcluded, Kind::kExcluded, Kind::kExcluded}));
 }
 
-TEST_F(FleetReturn, WhatIsGoneBackToIsCommittedAlthoughTheAskedDie) {
+TEST_F(FleetReturn, WhatIsGoneBackToWaitsForNobody) {
   Fleets f({});
-  f.settle_on_one(1);
+  f.settle_on_one(2);
   f.begin(true);
+  EXPECT_EQ(f.run(), Kinds{Kind::kCommit});
   f.die(1);
-  EXPECT_EQ(f.run(FleetOptions{}.lease), (Kinds{Kind::kExcluded, Kind::kCommit, Kind::kSettled}));
+  f.prepared(2);
+  f.applied(2);
+  EXPECT_EQ(f.run(FleetOptions{}.lease), (Kinds{Kind::kExcluded, Kind::kSettled}));
+  EXPECT_EQ(f.last[Kind::kSettled].applied, 1U);
 }
 
 }  // namespace
