@@ -97,6 +97,18 @@ Value guarded(moddev_error** error, Value failed, Body body) noexcept {
     } catch (...) {
     }
     return failed;
+  } catch (...) {
+    return failed;
+  }
+}
+
+/// Calls what the caller gave us, on a thread of ours: an exception that left it would end the process.
+template <typename Body>
+void contained(Body body) noexcept {
+  try {
+    body();
+  } catch (...) {
+    // C has no way to hear of it; the header says so.
   }
 }
 
@@ -112,6 +124,8 @@ moddev::ClientOptions options_of(const moddev_options* given) {
   options.name = text(known.name);
   options.endpoint = text(known.endpoint);
   options.cache_directory = text(known.cache_directory);
+  if (known.offline_grace_s > 0) options.offline_grace = std::chrono::seconds(known.offline_grace_s);
+  if (known.offline_grace_s < 0) options.offline_grace = std::chrono::seconds(0);
   if (known.on_event == nullptr) return options;
   options.on_event = [call = known.on_event, user = known.user](const ClientEvent& event) {
     std::vector<const char*> modules;
@@ -119,7 +133,7 @@ moddev::ClientOptions options_of(const moddev_options* given) {
     for (const std::string& module : event.modules) modules.push_back(module.c_str());
     const moddev_event told{sizeof told,    kind_of(event.kind),  event.epoch,           modules.data(),
                             modules.size(), event.module.c_str(), event.message.c_str(), event.elapsed_us};
-    call(&told, user);
+    contained([&] { call(&told, user); });
   };
   return options;
 }
@@ -182,6 +196,16 @@ moddev_pin* moddev_pin_current(const moddev_client* client) {
   pin->own = client->client.pin();
   return pin;
 }
+moddev_pin* moddev_pin_at(const moddev_client* client, uint64_t epoch, int64_t timeout_ms,
+                          moddev_error** error) {
+  return guarded<moddev_pin*>(error, nullptr, [&]() -> moddev_pin* {
+    auto held = client->client.pin_epoch(epoch, std::chrono::milliseconds(timeout_ms));
+    if (!held) return set(error, held.error()), nullptr;
+    auto* pin = new moddev_pin;
+    pin->own = std::move(*held);
+    return pin;
+  });
+}
 void moddev_unpin(moddev_pin* pin) {
   delete pin;
 }
@@ -231,7 +255,7 @@ moddev_watch* moddev_watch_module(const moddev_client* client, const char* modul
     watch->subscription = client->client.on_change(text(module), [on_change, user](const moddev::Pin& pin) {
       moddev_pin lent;
       lent.pin = &pin;
-      on_change(&lent, user);
+      contained([&] { on_change(&lent, user); });
     });
     return watch;
   });

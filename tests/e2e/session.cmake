@@ -18,6 +18,9 @@ if(TARGET moddev)
   target_link_libraries(session_c_api_check PRIVATE moddev_c)
   target_compile_options(session_c_api_check PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
 
+  add_executable(session_c_api_throwing e2e/session/c_api_throwing.cc)
+  target_link_libraries(session_c_api_throwing PRIVATE moddev_c moddev_build_flags)
+
   moddev_add_test(session_e2e_test
     SOURCES
       e2e/session/c_api_test.cc
@@ -25,9 +28,10 @@ if(TARGET moddev)
       e2e/session/standalone_test.cc
     LIBRARIES moddev_support_session moddev_standalone
     KIND e2e)
-  add_dependencies(session_e2e_test moddev session_c_api_check session_header_example session_print_score)
+  add_dependencies(session_e2e_test moddev session_c_api_check session_c_api_throwing session_header_example session_print_score)
   target_compile_definitions(session_e2e_test PRIVATE
     MODDEV_C_API_CHECK="$<TARGET_FILE:session_c_api_check>"
+    MODDEV_C_API_THROWING="$<TARGET_FILE:session_c_api_throwing>"
     MODDEV_PRINT_SCORE="$<TARGET_FILE:session_print_score>"
     MODDEV_PROGRAM="$<TARGET_FILE:moddev>"
     MODDEV_HEADER_EXAMPLE="$<TARGET_FILE:session_header_example>")

@@ -18,7 +18,8 @@
 //
 // Errors: a function that fails sets *error, when `error` is not NULL, to an error that the caller frees, and
 // leaves it alone otherwise. Strings are UTF-8 and end with a zero byte; those that a function returns live
-// as long as the handle that they were asked of. No function throws.
+// as long as the handle that they were asked of. No function throws, and what a callback throws (C++, through
+// C) ends there without effect.
 #pragma once
 
 #include <stddef.h>
@@ -31,7 +32,7 @@ extern "C" {
 #define MODDEV_API __attribute__((visibility("default")))
 
 /* Goes up when something was added. */
-#define MODDEV_ABI_VERSION 1
+#define MODDEV_ABI_VERSION 2
 MODDEV_API unsigned moddev_abi_version(void);
 
 typedef struct moddev_client moddev_client; /* any thread */
@@ -90,6 +91,9 @@ typedef struct moddev_options {
   /* On the notification thread, one call at a time; may be NULL. Must not disconnect the client. */
   void (*on_event)(const moddev_event* event, void* user);
   void* user;
+  /* Since ABI 2. Without a daemon at the start, what ran last goes on if the daemon was heard within so many
+   * seconds. 0: a week; less: never. */
+  int64_t offline_grace_s;
 } moddev_options;
 
 /* NULL options are the defaults. NULL: failed. A daemon need not run yet. */
@@ -106,6 +110,9 @@ MODDEV_API moddev_code moddev_wait_for_epoch(const moddev_client* client, uint64
 /* Never NULL; of epoch 0, with nothing in it, before the first epoch. What it returns lives until
  * moddev_unpin(). */
 MODDEV_API moddev_pin* moddev_pin_current(const moddev_client* client);
+/* Since ABI 2. One epoch by its number, as pin_epoch() of client.h: blocks, NULL when it failed. */
+MODDEV_API moddev_pin* moddev_pin_at(const moddev_client* client, uint64_t epoch, int64_t timeout_ms,
+                                     moddev_error** error);
 MODDEV_API void moddev_unpin(moddev_pin* pin); /* NULL does nothing */
 MODDEV_API uint64_t moddev_pin_epoch(const moddev_pin* pin);
 /* NULL: failed. */

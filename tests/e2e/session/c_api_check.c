@@ -1,8 +1,9 @@
 /* Every function of c_api.h, from C, against a real daemon. Prints what is wrong; exit code 0: nothing.
- * Usage: c_api_check EMPTY_DIRECTORY; the daemon serves libscorer.so (score(x) = 2x + 2) and the blobs
- * "empty" and "notes.txt" ("hello"). */
+ * Usage: c_api_check [EMPTY_DIRECTORY]; c_api_check offline GRACE. The daemon serves libscorer.so (score(x) =
+ * 2x + 2) and the blobs "empty" and "notes.txt" ("hello"). */
 #include <moddev/c_api.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int wrong;
@@ -61,6 +62,28 @@ static void check_pin(const moddev_pin* pin) {
   CHECK(moddev_pin_module_name(pin, 3) == NULL);
 }
 
+static void check_pin_at(const moddev_client* client, uint64_t epoch) {
+  moddev_error* error = NULL;
+  moddev_pin* pin = moddev_pin_at(client, epoch, 1000, &error);
+  CHECK(pin != NULL && error == NULL);
+  CHECK(pin == NULL || moddev_pin_epoch(pin) == epoch);
+  moddev_unpin(pin);
+  CHECK(moddev_pin_at(client, epoch + 1000, 1, &error) == NULL);
+  CHECK(moddev_error_code(error) == MODDEV_TIMEOUT);
+  moddev_error_free(error);
+}
+
+/* Prints the epoch that runs without a daemon. */
+static int run_offline(const char* grace) {
+  moddev_options options = {.size = sizeof options, .offline_grace_s = atoll(grace)};
+  moddev_client* client = moddev_connect(&options, NULL);
+  if (client == NULL) return 1;
+  (void)moddev_wait_for(client, "scorer", 2000, NULL);
+  printf("epoch %d\n", (int)moddev_epoch(client));
+  moddev_disconnect(client);
+  return 0;
+}
+
 int main(int argc, char** argv) {
   moddev_options options = {
       .size = sizeof options, .name = "c", .on_event = on_event, .user = (void*)&applied};
@@ -69,6 +92,7 @@ int main(int argc, char** argv) {
   moddev_pin* pin = NULL;
   moddev_options old = {.size = sizeof(size_t)};
 
+  if (argc > 2) return run_offline(argv[2]);
   CHECK(moddev_abi_version() == MODDEV_ABI_VERSION);
   check_connect_errors(argc > 1 ? argv[1] : "");
   client = moddev_connect(&options, &error);
@@ -83,6 +107,7 @@ int main(int argc, char** argv) {
   CHECK(moddev_wait_for(client, NULL, 1, NULL) == MODDEV_TIMEOUT);
   pin = moddev_pin_current(client);
   check_pin(pin);
+  check_pin_at(client, moddev_pin_epoch(pin));
   moddev_unpin(pin);
   moddev_disconnect(client);
   CHECK(applied); /* disconnecting waits for the last notification */

@@ -25,6 +25,29 @@ TEST(CApi, EveryFunctionDoesWhatItsHeaderSays) {
   EXPECT_EQ(ran.output, "");
 }
 
+TEST(CApi, TheGraceDecidesWhetherWhatRanLastRunsWithoutADaemon) {
+  const Surroundings here;
+  here.publish_library("scorer", kScorer);
+  here.publish("empty", "");
+  here.publish("notes.txt", "hello");
+  {
+    const WatchProcess daemon(MODDEV_PROGRAM, here);
+    ASSERT_EQ(run({MODDEV_C_API_CHECK}, here.environment()).exit_code, 0);
+  }
+  EXPECT_EQ(run({MODDEV_C_API_CHECK, "offline", "0"}, here.environment()).output, "epoch 1\n");
+  EXPECT_EQ(run({MODDEV_C_API_CHECK, "offline", "3600"}, here.environment()).output, "epoch 1\n");
+  EXPECT_EQ(run({MODDEV_C_API_CHECK, "offline", "-1"}, here.environment()).output, "epoch 0\n");
+}
+
+TEST(CApi, WhatACallbackThrowsEndsThere) {
+  const Surroundings here;
+  here.publish("notes.txt", "hello");
+  const WatchProcess daemon(MODDEV_PROGRAM, here);
+  const Ran ran = run({MODDEV_C_API_THROWING}, here.environment());
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_EQ(ran.output, "alive\n");
+}
+
 TEST(CApi, TheExampleIsToldWhenItsDataChanges) {
   const Surroundings here;
   here.publish_library("scorer", kScorer);
