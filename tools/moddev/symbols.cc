@@ -250,7 +250,7 @@ void add_symbols(CLI::App& program, Invocation& chosen) {
   command->add_option("ADDRESS", flags->addresses, "Hexadecimal, as in the file")->type_name("");
   command->add_option("--cache", flags->cache, "Executors' cache [the user's]")->type_name("DIR");
   command->add_flag("--json", flags->json, "One JSON object a line for each address");
-  command->callback([flags, command, &chosen] {
+  command->callback([flags, &chosen] {
     if (!flags->file.empty() && flags->addresses.empty()) {
       throw CLI::RequiredError("ADDRESS");
     }
