@@ -43,7 +43,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.answer_refreshes(now);
   s.answer_builds(now);
   s.answer_rollbacks(now);
-  s.heartbeat(now);
+  s.heartbeat(now, wall);
   s.write_applied(now);
   const TimePoint house_due = s.keep_house(now);
   s.due = std::min({watcher_due, fleet_due, house_due, s.next_due(now)});
@@ -156,7 +156,7 @@ void Daemon::State::propose(TimePoint now, WallTime wall) {
   proposing.succeeded();
   const TimePoint since = noticed == kNever ? now : std::min(noticed, now);
   noticed = kNever;
-  announce(std::move(*record), since, now, known_good);
+  announce(std::move(*record), since, now, wall, known_good);
 }
 
 /// A rollback leads on from what is decided: changes in the directory have their turn before it.
@@ -168,7 +168,7 @@ void Daemon::State::roll_back(TimePoint now, WallTime wall) {
     rollbacks.failed(recorded.error());
     return;
   }
-  announce(std::move(*record), now, now);
+  announce(std::move(*record), now, now, wall);
 }
 
 /// Modules whose files have changed follow the directory again. Returns false when that cannot be recorded
@@ -295,10 +295,15 @@ void Daemon::State::answer_rollbacks(TimePoint now) {
   if (rollbacks.waiting() && scanned && !undecided() && !fleet.busy()) again = true;
 }
 
-void Daemon::State::heartbeat(TimePoint now) {
+void Daemon::State::heartbeat(TimePoint now, WallTime wall) {
   if (now < heartbeat_at) return;
   heartbeat_at = now + limits::kHeartbeatInterval;
-  transport.publish({journal.id(), serving.seq, HeartbeatEvent{journal.head(), journal.committed().epoch}});
+  HeartbeatEvent beat{journal.head(), journal.committed().epoch};
+  if (signing) {
+    beat.statement = signing->committed(journal.id().repo, journal.committed(), wall);
+    if (serving.pending) signing->renew(journal.id().repo, *serving.pending, wall);
+  }
+  transport.publish({journal.id(), serving.seq, beat});
 }
 
 TimePoint Daemon::State::keep_house(TimePoint now) {

@@ -18,6 +18,7 @@
 #include "daemon/transport.h"
 #include "protocol/blob_store.h"
 #include "protocol/clock.h"
+#include "protocol/signature.h"
 #include "watcher/watcher.h"
 
 namespace moddev::daemon {
@@ -31,6 +32,8 @@ struct DaemonOptions {
   /// For patches and compressed blobs; null: everything is sent as it is.
   std::shared_ptr<Encoder> encoder{};
   RetentionOptions retention{};
+  /// Null: nothing is signed.
+  std::shared_ptr<const SigningKey> signing_key{};
 };
 
 // What happened, for the terminal; the JSON lines of `moddev watch --json` are made of these.

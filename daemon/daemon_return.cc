@@ -63,7 +63,7 @@ void Daemon::State::go_back(TimePoint now, WallTime wall) {
                         ". What had changed stays out until its files change; a rollback to epoch " +
                         std::to_string(dying_of->epoch) + " brings it back as it is."});
   dying_of.reset();
-  announce(std::move(*record), now, now, true);
+  announce(std::move(*record), now, now, wall, true);
 }
 
 /// What is committed, under a number that those must take who run an epoch that was aborted: canaries.

@@ -85,6 +85,7 @@ struct Daemon::State {
                 std::nullopt,
                 {}} {
     serving.encoded = &encoded;
+    if (options.signing_key) serving.signing = &signing.emplace(options.signing_key);
     if (!journal.notice().empty()) tell(WarningEvent{"journal_repaired", journal.notice()});
     remember_refusal_of_former_run();
     tell_holds(journal.holds());
@@ -101,7 +102,7 @@ struct Daemon::State {
   void answer_refreshes(TimePoint now);
   void answer_builds(TimePoint now);
   void answer_rollbacks(TimePoint now);
-  void heartbeat(TimePoint now);
+  void heartbeat(TimePoint now, WallTime wall);
   void tell_refusals(TimePoint now);
   void write_applied(TimePoint now);
   TimePoint keep_house(TimePoint now);
@@ -113,7 +114,7 @@ struct Daemon::State {
   /// The epoch with what the directory holds: a refused one, else the committed one.
   [[nodiscard]] Epoch answered_epoch() const { return refused ? journal.head() : journal.committed().epoch; }
   [[nodiscard]] bool undecided() const { return scanned && revision != decided; }
-  void announce(EpochRecord record, TimePoint since, TimePoint now, bool known_good = false);
+  void announce(EpochRecord record, TimePoint since, TimePoint now, WallTime wall, bool known_good = false);
   bool end_holds(TimePoint now);
   void tell_holds(const HoldSet& holds);
   [[nodiscard]] EpochRecord committed_again(WallTime wall) const;
@@ -126,7 +127,8 @@ struct Daemon::State {
   void carry_out(FleetAction action, TimePoint now, WallTime wall);
   void commit(TimePoint now, WallTime wall);
   void abort(FleetAction action, WallTime wall);
-  void begin_trial(FleetAction action);
+  void begin_trial(FleetAction action, WallTime wall);
+  [[nodiscard]] CommitEvent commit_event(Epoch epoch) const;
   void send_first(decltype(Event::body) body) {
     transport.publish({journal.id(), ++serving.seq, std::move(body)});
   }
@@ -145,6 +147,7 @@ struct Daemon::State {
   Builds builds;
   Rollbacks rollbacks;
   Fleet fleet;
+  std::optional<Signing> signing;
   EncodedBlobs encoded{blobs, options.encoder};
   Housekeeping housekeeping;
   Serving serving;

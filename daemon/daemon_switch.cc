@@ -48,7 +48,8 @@ SwitchSubject subject_of(const std::vector<ModuleChange>& changes) {
 }  // namespace
 
 /// What is recorded is told to everyone, and the switch to it begins.
-void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now, bool known_good) {
+void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now, WallTime wall,
+                             bool known_good) {
   proposed = revision;
   serving.somebody_is_ahead = false;
   current = std::move(record);
@@ -56,6 +57,7 @@ void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now,
   fleet.begin(current.epoch, since, now, known_good, subject_of(current.changes));
 
   AnnounceEvent event{current.epoch, current.base, current.manifest.digest(), current.changes, {}};
+  if (signing) signing->propose(journal.id().repo, event, wall);
   serving.pending = event;
   housekeeping.disturb(now);
   event.inline_blobs = inline_blobs(current);
@@ -111,7 +113,7 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
       if (serving.pending) send_again(*serving.pending, announce_seq);
       break;
     case Kind::kTrial:
-      begin_trial(std::move(action));
+      begin_trial(std::move(action), wall);
       break;
     case Kind::kRepeatTrial:
       send_again(trial, trial_seq);
@@ -120,7 +122,7 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
       commit_wanted = true;
       break;
     case Kind::kRepeatCommit:
-      send_again(CommitEvent{action.epoch}, commit_seq);
+      send_again(commit_event(action.epoch), commit_seq);
       break;
     case Kind::kAbort:
       abort(std::move(action), wall);
@@ -155,8 +157,18 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
   }
 }
 
-void Daemon::State::begin_trial(FleetAction action) {
+CommitEvent Daemon::State::commit_event(Epoch epoch) const {
+  CommitEvent event{epoch};
+  if (signing) event.release = signing->release();
+  return event;
+}
+
+void Daemon::State::begin_trial(FleetAction action, WallTime wall) {
   trial = CommitEvent{action.epoch, std::move(action.canaries)};
+  if (signing && serving.pending) {
+    trial.statement =
+        signing->trial(journal.id().repo, action.epoch, serving.pending->manifest_digest, trial.only, wall);
+  }
   send_first(trial);
   trial_seq = serving.seq;
   const std::size_t count = trial.only.size();
@@ -182,7 +194,7 @@ void Daemon::State::commit(TimePoint now, WallTime wall) {
   committing.succeeded();
   commit_wanted = false;
   serving.somebody_is_ahead = false;  // who runs what was aborted before learns this
-  send_first(CommitEvent{current.epoch});
+  send_first(commit_event(current.epoch));
   commit_seq = serving.seq;
   serving.pending.reset();
   if (rollbacks.under_way()) rollbacks.committed(journal, current);

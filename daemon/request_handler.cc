@@ -43,6 +43,7 @@ class Answer {
     reply.pid = s_.pid;
     reply.directory = s_.directory;
     reply.software = s_.software;
+    reply.statement = committed_statement();
     return reply;
   }
 
@@ -67,12 +68,17 @@ class Answer {
 
   MaybeReply operator()(const ManifestRequest& request) const {
     if (request.epoch == s_.journal.committed().epoch) {
-      return ManifestReply{s_.journal.id(), s_.journal.committed()};
+      return ManifestReply{s_.journal.id(), s_.journal.committed(),
+                           retained_statement(s_.journal.committed())};
     }
     if (request.epoch == 0) return ManifestReply{s_.journal.id(), Manifest{}};
     auto manifest = s_.journal.manifest(request.epoch);
     if (!manifest) return refusal(manifest.error());
-    return ManifestReply{s_.journal.id(), std::move(*manifest)};
+    std::optional<SignedStatement> statement;
+    if (const auto record = s_.journal.epoch(request.epoch);
+        record && record->state == EpochState::kCommitted)
+      statement = retained_statement(*manifest);
+    return ManifestReply{s_.journal.id(), std::move(*manifest), statement};
   }
 
   MaybeReply operator()(const BlobRequest& request) const {
@@ -125,6 +131,7 @@ class Answer {
     reply.daemon = s_.journal.id();
     reply.epoch = s_.journal.head();
     reply.committed_epoch = s_.journal.committed().epoch;
+    reply.statement = committed_statement();
     return reply;
   }
 
@@ -177,7 +184,17 @@ class Answer {
 
  private:
   SnapshotReply snapshot() const {
-    return SnapshotReply{s_.journal.id(), s_.seq, s_.journal.committed(), s_.pending};
+    return SnapshotReply{s_.journal.id(), s_.seq, s_.journal.committed(), s_.pending, committed_statement()};
+  }
+
+  std::optional<SignedStatement> committed_statement() const {
+    if (s_.signing == nullptr) return std::nullopt;
+    return s_.signing->committed(s_.journal.id().repo, s_.journal.committed(), wall_);
+  }
+
+  std::optional<SignedStatement> retained_statement(const Manifest& manifest) const {
+    if (s_.signing == nullptr) return std::nullopt;
+    return s_.signing->retained(s_.journal.id().repo, manifest, wall_);
   }
 
   MaybeReply encoded_piece(const BlobRequest& request, const EncodedBlobs::Offer& offer,

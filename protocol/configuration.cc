@@ -9,6 +9,7 @@
 
 #include "protocol/descriptor.h"
 #include "protocol/names.h"
+#include "protocol/signature.h"
 #include "protocol/suggest.h"
 
 namespace moddev {
@@ -46,6 +47,7 @@ class Parser {
     if (name == "canary") return canary(name, node);
     if (name == "canary_time") return seconds(name, node, configuration_.canary_time);
     if (name == "supervise") return supervise(node);
+    if (name == "executor") return executor(node);
     return unknown(key, name, configuration_keys());
   }
 
@@ -90,6 +92,28 @@ class Parser {
     if (name == "cycle") return texts(name, node, said.cycle);
     if (name == "reload") return texts(name, node, said.reload);
     return unknown(key, name, supervise_keys());
+  }
+
+  Status executor(const toml::node& node) {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) {
+      return wrong(node.source(),
+                   "`executor` must be a table: [executor], then modules = [\"...\"] and the like.");
+    }
+    for (const auto& [key, value] : *table) MODDEV_TRY(take_executor(key, value));
+    return {};
+  }
+
+  Status take_executor(const toml::key& key, const toml::node& node) {
+    const std::string name(key.str());
+    if (name == "modules") return texts(name, node, configuration_.executor.modules);
+    if (name != "signers") return unknown(key, name, executor_keys());
+    MODDEV_TRY(texts(name, node, configuration_.executor.signers));
+    for (const std::string& signer : *configuration_.executor.signers) {
+      if (const auto valid = PublicKey::parse(signer); !valid)
+        return wrong(node.source(), valid.error().message);
+    }
+    return {};
   }
 
   Status number(const std::string& name, const toml::node& node, std::optional<std::uint64_t>& target) const {
@@ -188,15 +212,20 @@ class Parser {
 }  // namespace
 
 const std::vector<std::string>& configuration_keys() {
-  static const std::vector<std::string> keys = {"backend",  "bind",         "canary",   "canary_time",
-                                                "debounce", "dependencies", "endpoint", "follow_outside",
-                                                "ignore",   "supervise",    "sync"};
+  static const std::vector<std::string> keys = {"backend",        "bind",         "canary",    "canary_time",
+                                                "debounce",       "dependencies", "endpoint",  "executor",
+                                                "follow_outside", "ignore",       "supervise", "sync"};
   return keys;
 }
 
 const std::vector<std::string>& supervise_keys() {
   static const std::vector<std::string> keys = {"cycle",         "drain_timeout", "listen", "ready_command",
                                                 "ready_timeout", "ready_tcp",     "reload", "workers"};
+  return keys;
+}
+
+const std::vector<std::string>& executor_keys() {
+  static const std::vector<std::string> keys = {"modules", "signers"};
   return keys;
 }
 

@@ -34,6 +34,12 @@ struct SuperviseConfiguration {
   std::optional<std::vector<std::string>> reload;
 };
 
+/// The table [executor]: what this machine's executors believe and let in.
+struct ExecutorConfiguration {
+  std::optional<std::vector<std::string>> signers;
+  std::optional<std::vector<std::string>> modules;
+};
+
 /// What was said, by a file or by flags. Absent means: not said.
 struct Configuration {
   std::optional<std::string> endpoint;
@@ -47,12 +53,15 @@ struct Configuration {
   std::optional<std::chrono::milliseconds> canary_time;
   std::map<std::string, std::vector<std::string>> dependencies;
   SuperviseConfiguration supervise;
+  ExecutorConfiguration executor;
 };
 
 /// The keys, for suggestions and for the documentation's test.
 [[nodiscard]] const std::vector<std::string>& configuration_keys();
 /// Those of the table [supervise].
 [[nodiscard]] const std::vector<std::string>& supervise_keys();
+/// Those of the table [executor].
+[[nodiscard]] const std::vector<std::string>& executor_keys();
 
 /// `file` is for messages. Errors: kInvalidArgument.
 [[nodiscard]] Result<Configuration> parse_configuration(std::string_view text, const std::string& file);

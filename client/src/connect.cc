@@ -54,14 +54,23 @@ Status prepare_cache_directory(const std::string& directory) {
 }
 
 /// What ran here last is loaded if need be, and what runs here is written down for the next time. Both are a
-/// convenience: where they fail, the client waits for its daemon as if there had been no last time.
+/// convenience: where they fail, the client waits for its daemon as if there had been no last time. With
+/// signers, what was written down has to be signed, and nothing older is accepted from the daemon.
 void remember_epochs(std::chrono::seconds grace, const std::filesystem::path& root,
-                     const std::string& endpoint, RuntimeParts& parts) {
-  const std::filesystem::path file = remembered_path(root, endpoint);
-  if (auto last = read_remembered(file, grace, SystemClock().wall_now())) parts.remembered = std::move(*last);
-  parts.remember = [file](const Uuid& repo, const Manifest& manifest) {
-    (void)write_remembered(file, repo, manifest);
-  };
+                     const std::string& endpoint, const std::vector<PublicKey>& signers,
+                     RuntimeParts& parts) {
+  const std::filesystem::path file = remembered_path(root, endpoint, signers);
+  const WallTime now = SystemClock().wall_now();
+  bool believed = signers.empty();
+  if (!believed) {
+    const auto last = read_remembered(file, limits::kRememberedAge, now);
+    believed = last && *last && (*last)->statement &&
+               parts.session.trust.accept_remembered(*(*last)->statement, (*last)->repo, (*last)->manifest);
+  }
+  if (believed) {
+    if (auto last = read_remembered(file, grace, now)) parts.remembered = std::move(*last);
+  }
+  parts.remember = [file](const Remembered& what) { (void)write_remembered(file, what); };
 }
 
 }  // namespace
@@ -105,11 +114,14 @@ Result<Client> Client::connect(ClientOptions options) {
   const auto here = client::Surroundings::of_this_process();
   const auto found = client::discover_endpoint(options.endpoint, here);
   if (!found) return found.error();
+  const auto believed = client::discover_believed(options.signers, options.modules, here);
+  if (!believed) return believed.error();
   const auto places = client::cache_directories(options, here);
   if (!places) return places.error();
   auto parts = client::common_parts(options, *places, found->endpoint);
   if (!parts) return parts.error();
-  client::remember_epochs(options.offline_grace, places->root, found->endpoint, *parts);
+  parts->session.trust = client::Trust(believed->signers, believed->modules);
+  client::remember_epochs(options.offline_grace, places->root, found->endpoint, believed->signers, *parts);
   // discover_endpoint() has parsed it already.
   const auto parsed = parse_endpoint(found->endpoint);
   if (options.small_transfers || (parsed && !parsed->is_local())) {

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -11,6 +12,8 @@
 #include "client/src/limits.h"
 #include "protocol/configuration.h"
 #include "protocol/endpoint.h"
+#include "protocol/private_file.h"
+#include "protocol/trust.h"
 
 namespace moddev::client {
 namespace {
@@ -54,6 +57,7 @@ Surroundings Surroundings::of_this_process() {
   here.moddev_endpoint = variable("MODDEV_ENDPOINT");
   here.xdg_runtime_dir = variable("XDG_RUNTIME_DIR");
   here.xdg_cache_home = variable("XDG_CACHE_HOME");
+  here.xdg_config_home = variable("XDG_CONFIG_HOME");
   here.home = variable("HOME");
   std::error_code ignored;
   here.working_directory = std::filesystem::current_path(ignored).string();
@@ -74,6 +78,38 @@ Result<Found> discover_endpoint(const std::string& explicit_endpoint, const Surr
   }
   const char* runtime = here.xdg_runtime_dir.empty() ? nullptr : here.xdg_runtime_dir.c_str();
   return checked(default_endpoint(runtime, here.uid), "the default");
+}
+
+Result<Believed> discover_believed(const std::vector<std::string>& explicit_signers,
+                                   const std::vector<std::string>& explicit_modules,
+                                   const Surroundings& here) {
+  Believed believed;
+  std::vector<std::string> signers = explicit_signers;
+  believed.modules = explicit_modules;
+  if ((signers.empty() || believed.modules.empty()) && absolute(here.working_directory)) {
+    if (const auto file = nearest_configuration(here.working_directory, here.uid)) {
+      const auto said = read_configuration(file->string());
+      if (!said) return said.error();
+      if (signers.empty()) signers = said->executor.signers.value_or(std::vector<std::string>{});
+      if (believed.modules.empty())
+        believed.modules = said->executor.modules.value_or(std::vector<std::string>{});
+    }
+  }
+  const auto directory = configuration_directory(here.xdg_config_home.c_str(), here.home.c_str());
+  if (signers.empty() && directory) {
+    const auto list = TrustList::read(trust_file(*directory), here.uid);
+    if (!list) return list.error();
+    for (const Trusted& signer : list->signers()) signers.push_back(signer.key);
+  }
+  for (const std::string& text : signers) {
+    const auto key = PublicKey::parse(text);
+    if (!key) return key.error().with_context("`signers`");
+    believed.signers.push_back(*key);
+  }
+  std::sort(believed.signers.begin(), believed.signers.end());
+  believed.signers.erase(std::unique(believed.signers.begin(), believed.signers.end()),
+                         believed.signers.end());
+  return believed;
 }
 
 Result<std::string> default_cache_directory(const Surroundings& here) {

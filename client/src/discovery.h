@@ -5,8 +5,10 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "protocol/result.h"
+#include "protocol/signature.h"
 
 namespace moddev::client {
 
@@ -16,6 +18,7 @@ struct Surroundings {
   std::string moddev_endpoint;
   std::string xdg_runtime_dir;
   std::string xdg_cache_home;
+  std::string xdg_config_home;
   std::string home;
   std::string working_directory;
   uid_t uid = 0;
@@ -32,6 +35,22 @@ struct Found {
 
 /// Errors: kInvalidArgument, naming the place that says something malformed; those of read_configuration().
 [[nodiscard]] Result<Found> discover_endpoint(const std::string& explicit_endpoint, const Surroundings& here);
+
+/// Whom executors of this user believe, and what they let in.
+struct Believed {
+  /// In order, each once; none: signatures are not asked for.
+  std::vector<PublicKey> signers;
+  /// Patterns; none: every module.
+  std::vector<std::string> modules;
+};
+
+/// Each from the first place that says something: the arguments, the table [executor] of moddev.toml, and for
+/// signers the user's list of trusted keys (`moddev trust`). What cannot be read is an error, since the list
+/// may have said that signatures are needed. Errors: kInvalidArgument, and those of read_configuration() and
+/// TrustList::read().
+[[nodiscard]] Result<Believed> discover_believed(const std::vector<std::string>& explicit_signers,
+                                                 const std::vector<std::string>& explicit_modules,
+                                                 const Surroundings& here);
 
 /// XDG_CACHE_HOME/moddev, else HOME/.cache/moddev. Errors: kInvalidArgument when neither is an absolute path.
 [[nodiscard]] Result<std::string> default_cache_directory(const Surroundings& here);

@@ -32,6 +32,8 @@ struct EpochInWork {
   Epoch epoch = 0;
   Stage stage = Stage::kWanted;
   Digest manifest_digest;
+  /// Of the bytes whose disclosure commits it; only from a daemon that signs.
+  Digest release{};
   Manifest manifest;
   /// When it was heard of first.
   TimePoint since{};

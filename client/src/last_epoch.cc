@@ -19,6 +19,8 @@ namespace moddev::client {
 namespace {
 
 constexpr std::string_view kMagic = "moddev last epoch 1\n";
+constexpr std::string_view kSignedMagic = "moddev last epoch 2\n";
+static_assert(kMagic.size() == kSignedMagic.size());
 
 /// Up to `size` bytes from the beginning.
 Result<Bytes> read_all(int descriptor, std::size_t size, const std::string& name) {
@@ -48,46 +50,56 @@ bool renewed(const std::filesystem::path& file, const Bytes& bytes) {
 
 }  // namespace
 
-Bytes encode_remembered(const Uuid& repo, const Manifest& manifest) {
-  const Bytes encoded = encode_manifest(manifest);
-  const auto magic = as_bytes(kMagic);
-  const auto id = std::as_bytes(std::span(repo.bytes));
-  Bytes bytes(magic.size() + id.size() + encoded.size() + sizeof(Digest::bytes));
-  auto end = std::copy(magic.begin(), magic.end(), bytes.begin());
-  end = std::copy(id.begin(), id.end(), end);
-  end = std::copy(encoded.begin(), encoded.end(), end);
-  const Digest digest = digest_of(std::span(bytes.begin(), end));
-  const auto sum = std::as_bytes(std::span(digest.bytes));
-  std::copy(sum.begin(), sum.end(), end);
+Bytes encode_remembered(const Remembered& what) {
+  Bytes bytes;
+  const auto add = [&bytes](std::span<const std::byte> part) {
+    bytes.insert(bytes.end(), part.begin(), part.end());
+  };
+  add(as_bytes(what.statement ? kSignedMagic : kMagic));
+  add(std::as_bytes(std::span(what.repo.bytes)));
+  if (what.statement) add(std::as_bytes(std::span(what.statement->bytes)));
+  add(encode_manifest(what.manifest));
+  const Digest sum = digest_of(bytes);
+  add(std::as_bytes(std::span(sum.bytes)));
   return bytes;
 }
 
 Result<Remembered> decode_remembered(std::span<const std::byte> bytes) {
   constexpr std::size_t kIdBytes = sizeof(Uuid::bytes);
   constexpr std::size_t kSumBytes = sizeof(Digest::bytes);
-  const auto magic = as_bytes(kMagic);
-  if (bytes.size() < magic.size() + kIdBytes + kSumBytes ||
-      !std::equal(magic.begin(), magic.end(), bytes.begin())) {
+  const auto magic = [&](std::string_view text) {
+    const auto expected = as_bytes(text);
+    return bytes.size() >= expected.size() && std::equal(expected.begin(), expected.end(), bytes.begin());
+  };
+  const bool with_statement = magic(kSignedMagic);
+  const std::size_t head = kMagic.size() + kIdBytes + (with_statement ? SignedStatement::kBytes : 0);
+  if (!(with_statement || magic(kMagic)) || bytes.size() < head + kSumBytes) {
     return Error{ErrorCode::kCorrupt, "It is no record of an epoch."};
   }
   const auto body = bytes.first(bytes.size() - kSumBytes);
   const auto sum = Digest::from_bytes(bytes.last(kSumBytes));
   if (!sum || *sum != digest_of(body)) return Error{ErrorCode::kCorrupt, "Its checksum is wrong."};
   Remembered remembered;
-  std::memcpy(remembered.repo.bytes.data(), body.data() + magic.size(), kIdBytes);
-  auto manifest = decode_manifest(body.subspan(magic.size() + kIdBytes));
+  std::memcpy(remembered.repo.bytes.data(), body.data() + kMagic.size(), kIdBytes);
+  if (with_statement) {
+    SignedStatement& statement = remembered.statement.emplace();
+    std::memcpy(statement.bytes.data(), body.data() + kMagic.size() + kIdBytes, SignedStatement::kBytes);
+  }
+  auto manifest = decode_manifest(body.subspan(head));
   if (!manifest) return manifest.error();
   remembered.manifest = std::move(*manifest);
   return remembered;
 }
 
 std::filesystem::path remembered_path(const std::filesystem::path& cache_directory,
-                                      const std::string& endpoint) {
-  return cache_directory / "last" / digest_of(endpoint).hex().substr(0, 32);
+                                      const std::string& endpoint, const std::vector<PublicKey>& signers) {
+  std::string text = endpoint;
+  for (const PublicKey& signer : signers) text += '\n' + signer.to_string();
+  return cache_directory / "last" / digest_of(text).hex().substr(0, 32);
 }
 
-Status write_remembered(const std::filesystem::path& file, const Uuid& repo, const Manifest& manifest) {
-  const Bytes bytes = encode_remembered(repo, manifest);
+Status write_remembered(const std::filesystem::path& file, const Remembered& what) {
+  const Bytes bytes = encode_remembered(what);
   if (renewed(file, bytes)) return {};
   const std::filesystem::path directory = file.parent_path();
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {

@@ -109,7 +109,7 @@ Runtime::~Runtime() {
 void Runtime::run_messages() {
   while (!stopping_) {
     hand_over_pins();
-    const TimePoint deadline = session_->step(clock_.now());
+    const TimePoint deadline = session_->step(clock_.now(), clock_.wall_now());
     publish_status();
     hand_over_events();
     remember_applied(false);
@@ -148,7 +148,7 @@ void Runtime::say_goodbye() {
   const TimePoint end = clock_.now() + limits::kLeavePatience;
   session_->leave();
   for (TimePoint now = clock_.now(); !session_->left() && now < end; now = clock_.now()) {
-    const TimePoint deadline = session_->step(now);
+    const TimePoint deadline = session_->step(now, clock_.wall_now());
     if (!session_->left()) wait_for_something(std::min(deadline, end));
   }
 }
@@ -182,7 +182,13 @@ void Runtime::remember_applied(bool leaving) {
       return;
     }
   }
-  parts_.remember(session_->applied_repo(), view->manifest());
+  const std::optional<SignedStatement> statement = session_->applied_statement();
+  if (parts_.session.trust.demands_signatures() && !statement) {
+    // The next heartbeat brings it; without it nobody would believe what is written.
+    if (!lost) remember_at_ = clock_.now() + moddev::limits::kHeartbeatInterval;
+    return;
+  }
+  parts_.remember({session_->applied_repo(), view->manifest(), statement});
   remembered_ = std::move(view);
 }
 

@@ -58,7 +58,7 @@ struct RuntimeParts {
   std::function<void(const ClientEvent&)> on_event;
   /// Called on the messages thread with what runs, while the daemon is there: after a new epoch was applied
   /// and told, and once more when the daemon is lost or left. For a start without a daemon. May be empty.
-  std::function<void(const Uuid& repo, const Manifest& manifest)> remember;
+  std::function<void(const Remembered& what)> remember;
   /// Why the link cannot connect, if it knows; may be empty.
   std::function<std::optional<Error>()> link_problem;
   /// What was remembered last time.

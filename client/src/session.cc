@@ -18,8 +18,8 @@ Session::~Session() {
   state_->refuse_all_pins({ErrorCode::kUnavailable, "The client has ended.", 0});
 }
 
-TimePoint Session::step(TimePoint now) {
-  return state_->step(now);
+TimePoint Session::step(TimePoint now, WallTime wall) {
+  return state_->step(now, wall);
 }
 
 void Session::remember(const Uuid& repo, Manifest manifest) {
@@ -67,8 +67,9 @@ Uuid Session::applied_repo() const {
   return state_->live_repo;
 }
 
-TimePoint Session::State::step(TimePoint time) {
+TimePoint Session::State::step(TimePoint time, WallTime wall_time) {
   now = time;
+  wall = wall_time;
   if (!started) start();
   notice_late_step();
   TimePoint deadline = now;
@@ -77,6 +78,7 @@ TimePoint Session::State::step(TimePoint time) {
     bool more = take_inputs();
     while (auto outcome = loader.poll()) on_outcome(std::move(*outcome));
     notice_silence();
+    notice_expiry();
     start_without_daemon();
     more = serve_waiting_pins() || more;
     advance();

@@ -14,11 +14,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "client/src/cache_use.h"
 #include "client/src/loader.h"
+#include "client/src/trust.h"
 #include "client/src/view_store.h"
 #include "protocol/blob_store.h"
 #include "protocol/clock.h"
@@ -38,6 +40,8 @@ struct SessionOptions {
   std::shared_ptr<client::CacheUse> cache_use;
   /// Encodings in which large blobs are fetched; none: whole. They save bytes and cost time.
   std::vector<Encoding> accept;
+  /// Whom it believes, and which modules it lets in.
+  client::Trust trust;
 };
 
 /// What a session knows about itself, for people who wait for something.
@@ -67,7 +71,8 @@ class Session {
 
   /// Ends with Link::receive() having returned nothing after the last send, so that edge-triggered
   /// descriptors are armed; else the deadline is `now`.
-  TimePoint step(TimePoint now);
+  /// `wall` is for the expiry of signed statements, and nothing else.
+  TimePoint step(TimePoint now, WallTime wall = {});
   /// What happened since the last call, in order.
   [[nodiscard]] std::vector<ClientEvent> take_events();
   /// Asks to hold one epoch: the live one, one that is held here still, or any other that the daemon has yet,
@@ -86,6 +91,8 @@ class Session {
   [[nodiscard]] const SessionStatus& status() const;
   /// The history that applied_epoch() counts in; nil before the first.
   [[nodiscard]] Uuid applied_repo() const;
+  /// With signers: what was signed about it. Nothing as long as the daemon has not said that it is committed.
+  [[nodiscard]] std::optional<SignedStatement> applied_statement() const;
 
  private:
   struct State;

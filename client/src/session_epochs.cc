@@ -25,7 +25,6 @@ const Manifest* Session::State::manifest_of(Epoch epoch) const {
 // -------------------------------------------------------------------------------------- what the daemon says
 
 void Session::State::on_announce(const AnnounceEvent& announce, bool tell_again) {
-  head_epoch = std::max(head_epoch, announce.epoch);
   if (announce.epoch <= std::max(have(), committed_epoch)) return;
   if (behind && behind->epoch == announce.epoch) {  // as a canary
     if (tell_again && behind->stage == Stage::kFailed) ack(behind->epoch, AckPhase::kFailed, &*behind);
@@ -39,9 +38,13 @@ void Session::State::on_announce(const AnnounceEvent& announce, bool tell_again)
       if (pending->stage == Stage::kFailed) ack(pending->epoch, AckPhase::kFailed, &*pending);
       return;
     }
-    discard(pending);
   }
+  Digest release;
+  if (!believes_proposal(announce, release)) return;
+  head_epoch = std::max(head_epoch, announce.epoch);
+  discard(pending);
   EpochInWork& work = pending.emplace();
+  work.release = release;
   work.repo = daemon.repo;
   work.epoch = announce.epoch;
   work.since = now;
@@ -49,7 +52,12 @@ void Session::State::on_announce(const AnnounceEvent& announce, bool tell_again)
   work.manifest_digest = announce.manifest_digest;
   work.stage = Stage::kNeedsManifest;
   for (const AnnounceEvent::Inline& blob : announce.inline_blobs) {
-    if (blob.bytes && digest_of(*blob.bytes) == blob.digest) work.bytes.emplace(blob.digest, blob.bytes);
+    const bool wanted =
+        std::any_of(announce.changes.begin(), announce.changes.end(), [&blob](const ModuleChange& change) {
+          return change.module.digest == blob.digest && blob.bytes &&
+                 change.module.size == blob.bytes->size();
+        });
+    if (wanted && digest_of(*blob.bytes) == blob.digest) work.bytes.emplace(blob.digest, blob.bytes);
   }
   if (const Manifest* base = manifest_of(announce.base)) {
     work.manifest = moddev::apply(*base, announce.changes, announce.epoch);
@@ -58,7 +66,10 @@ void Session::State::on_announce(const AnnounceEvent& announce, bool tell_again)
   if (work.epoch == trial_epoch) promote_pending();
 }
 
-void Session::State::on_trial(Epoch epoch) {
+void Session::State::on_trial(const CommitEvent& trial) {
+  const Epoch epoch = trial.epoch;
+  // With signers it is believed only beside its announcement; the daemon repeats both.
+  if (epoch > have() && !believes_commit(trial)) return;
   head_epoch = std::max(head_epoch, epoch);
   trial_epoch = std::max(trial_epoch, epoch);
   if (epoch <= have()) return;
@@ -69,7 +80,10 @@ void Session::State::on_trial(Epoch epoch) {
   if (!behind || behind->epoch < epoch) want_snapshot();  // it has the announcement, which got lost
 }
 
-void Session::State::on_commit(Epoch epoch) {
+void Session::State::on_commit(const CommitEvent& commit) {
+  const Epoch epoch = commit.epoch;
+  // What runs here already needs no proof.
+  if (epoch > have() && !believes_commit(commit)) return;
   committed_epoch = std::max(committed_epoch, epoch);
   head_epoch = std::max(head_epoch, epoch);
   if (pending && pending->epoch < epoch) discard(pending);
@@ -131,6 +145,12 @@ void Session::State::on_committed_manifest(Manifest manifest, bool tell_again) {
 void Session::State::on(ManifestReply& reply) {
   if (!from_our_daemon(reply.daemon)) return;
   if (beside && beside->stage == Stage::kNeedsManifest && beside->epoch == reply.manifest.epoch) {
+    if (options.trust.demands_signatures()) {
+      const auto told = options.trust.check(
+          reply.statement, {Purpose::kRetained, daemon.repo, reply.manifest.epoch, reply.manifest.digest()},
+          wall);
+      if (!told) return refuse_pins(beside->epoch, told.error());
+    }
     beside->manifest = std::move(reply.manifest);
     beside->stage = Stage::kWanted;
     return;
@@ -188,6 +208,9 @@ void Session::State::begin_fetch(EpochInWork& work) {
   // One fetch at a time: another epoch's gives way, and begins anew when its turn comes.
   for (auto* other : {&behind, &pending, &beside}) {
     if (*other && &**other != &work && (*other)->stage == Stage::kFetching) (*other)->stage = Stage::kWanted;
+  }
+  if (std::vector<ModuleFailure> failures = forbidden(work.manifest); !failures.empty()) {
+    return fail(work, std::move(failures));
   }
   tell_use();
   auto places = client::locate_blobs(client::modules_to_load(work.manifest, live_manifest()), work.bytes,

@@ -45,6 +45,7 @@ void Session::State::take(Reply& reply) {
 
 void Session::State::on(const HelloReply& reply) {
   if (phase != Phase::kHello) return;
+  if (!believes_committed(reply.statement, reply.daemon.repo, reply.committed_epoch, nullptr)) return;
   remembered.reset();
   offline_at = kNever;
   // Of another history, epochs on their way mean nothing any more. What runs goes on until the new one has an
@@ -98,6 +99,8 @@ bool Session::State::from_our_daemon(const DaemonId& id) {
 void Session::State::on(SnapshotReply& reply, bool joined) {
   if (!from_our_daemon(reply.daemon)) return;
   if (!joined && reply.seq < seq) return want_snapshot();  // events have overtaken it
+  if (!believes_committed(reply.statement, reply.daemon.repo, reply.committed.epoch, &reply.committed))
+    return;
   seq = reply.seq;
   head_epoch = std::max({head_epoch, reply.committed.epoch, reply.pending ? reply.pending->epoch : 0});
   if (joined) {
@@ -130,6 +133,7 @@ void Session::State::on(SnapshotReply& reply, bool joined) {
 void Session::State::on(const AliveReply& reply) {
   if (!from_our_daemon(reply.daemon)) return;
   if (!reply.member) return rejoin();
+  if (!believes_committed(reply.statement, reply.daemon.repo, reply.committed_epoch, nullptr)) return;
   compare_epochs(reply.epoch, reply.committed_epoch);
 }
 
@@ -172,6 +176,8 @@ void Session::State::take(Event& event) {
 
 void Session::State::apply_event(Event& event) {
   if (const auto* beat = std::get_if<HeartbeatEvent>(&event.body)) {
+    if (!believes_committed(beat->statement, event.daemon.repo, beat->committed_epoch, nullptr)) return;
+    if (event.seq < seq && options.trust.demands_signatures()) seq = event.seq;  // nobody signs these numbers
     if (event.seq > seq) want_snapshot();
     return compare_epochs(beat->epoch, beat->committed_epoch);
   }
@@ -182,8 +188,8 @@ void Session::State::apply_event(Event& event) {
     on_announce(*announce, false);
   } else if (const auto* commit = std::get_if<CommitEvent>(&event.body)) {
     const auto& only = commit->only;
-    if (only.empty()) return on_commit(commit->epoch);
-    if (std::find(only.begin(), only.end(), options.identity.id) != only.end()) on_trial(commit->epoch);
+    if (only.empty()) return on_commit(*commit);
+    if (std::find(only.begin(), only.end(), options.identity.id) != only.end()) on_trial(*commit);
   } else if (const auto* abort = std::get_if<AbortEvent>(&event.body)) {
     on_abort(abort->epoch, abort->failures);
   }

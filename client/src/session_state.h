@@ -1,6 +1,6 @@
-// The inside of Session, shared by its four files: session.cc (the life of the connection),
-// session_inputs.cc (what came), session_epochs.cc (how an epoch becomes live), session_pins.cc (epochs that
-// are held by their number). Not for anyone else.
+// The inside of Session, shared by its five files: session.cc (the life of the connection),
+// session_inputs.cc (what came), session_trust.cc (whether it is believed), session_epochs.cc (how an epoch
+// becomes live), session_pins.cc (epochs that are held by their number). Not for anyone else.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "client/src/epochs.h"
@@ -39,7 +40,7 @@ struct Session::State {
         fetcher(cache, options.cache_use.get(), options.accept, options.seed) {}
 
   // --- session.cc: the connection
-  TimePoint step(TimePoint time);
+  TimePoint step(TimePoint time, WallTime wall_time);
   void start();
   void notice_late_step();
   void notice_silence();
@@ -77,11 +78,26 @@ struct Session::State {
   void rejoin();
   void want_snapshot() { snapshot_wanted = true; }
 
+  // --- session_trust.cc: what is believed
+  /// Whether this is the newest committed epoch; if not, does what follows from it. `manifest` may be null.
+  bool believes_committed(const std::optional<SignedStatement>& statement, const Uuid& repo, Epoch epoch,
+                          const Manifest* manifest);
+  /// Looks for the daemon anew, after a while; what runs goes on.
+  void refuse_daemon(const Error& why);
+  /// The daemon must renew what it says.
+  void notice_expiry();
+  /// Sets the digest of the release.
+  bool believes_proposal(const AnnounceEvent& announce, Digest& release);
+  bool believes_commit(const CommitEvent& commit);
+  void refuse_epoch(Epoch epoch, const Error& why);
+  void tell_refusal(Epoch epoch, const std::string& why);
+  [[nodiscard]] std::vector<ModuleFailure> forbidden(const Manifest& manifest) const;
+
   // --- session_epochs.cc: epochs
   void on_announce(const AnnounceEvent& announce, bool tell_again);
-  void on_commit(Epoch epoch);
-  /// This one is a canary of `epoch`: it switches before the commit.
-  void on_trial(Epoch epoch);
+  void on_commit(const CommitEvent& commit);
+  /// This one is a canary of the epoch: it switches before the commit.
+  void on_trial(const CommitEvent& trial);
   void on_abort(Epoch epoch, const std::vector<ExecutorFailure>& failures);
   void on_committed_manifest(Manifest manifest, bool tell_again);
   void on_outcome(LoadOutcome outcome);
@@ -132,6 +148,7 @@ struct Session::State {
   client::Fetcher fetcher;
 
   TimePoint now{};
+  WallTime wall{};
   bool started = false;
   TimePoint asked_for = kNever;  // the last deadline that step() returned
 
@@ -155,6 +172,7 @@ struct Session::State {
   Epoch head_epoch = 0;
   Epoch committed_epoch = 0;
   Epoch trial_epoch = 0;  // the newest that this one is a canary of
+  std::pair<Epoch, std::string> told_refusal;
   bool snapshot_wanted = false;
   TimePoint snapshot_not_before{};
   std::deque<Event> held;

@@ -10,6 +10,7 @@ moddev_add_test(service_unit_test
     unit/service/fleet_policy_test.cc
     unit/service/fleet_test.cc
     unit/service/policy_test.cc
+    unit/service/signing_test.cc
     unit/service/socket_loop_test.cc
   LIBRARIES moddev_support_service
   KIND unit SANITIZE asan)

@@ -7,6 +7,8 @@ moddev_add_test(session_unit_test
     unit/session/joining_test.cc
     unit/session/last_epoch_test.cc
     unit/session/requests_test.cc
+    unit/session/session_trust_test.cc
+    unit/session/trust_test.cc
   LIBRARIES moddev_support_session
   KIND unit SANITIZE asan)
 

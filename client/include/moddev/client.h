@@ -78,6 +78,13 @@ struct ClientOptions {
   /// SIGCHLD. Costs a fork(). Off: for programs that cannot be forked, and for initialisers that need this
   /// program's other threads.
   bool trial = true;
+  /// Keys whose signed epochs are run here, "ed25519:<64 hexadecimal digits>" each; any other is refused, and
+  /// so is a daemon that does not sign. Empty: `signers` in the table [executor] of moddev.toml, else the
+  /// signers of `moddev trust`; when there are none either, all are run that come from the endpoint.
+  std::vector<std::string> signers;
+  /// Modules that may be loaded here, as patterns like "scorer" or "models/*"; an epoch with any other is
+  /// refused. Empty: `modules` of the same table; when it says nothing: all.
+  std::vector<std::string> modules;
   /// Must not throw, and must not destroy the client.
   std::function<void(const ClientEvent&)> on_event;
 };

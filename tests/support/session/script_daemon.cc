@@ -51,6 +51,7 @@ Event ScriptDaemon::event(std::variant<AnnounceEvent, CommitEvent, AbortEvent, H
 }
 
 void ScriptDaemon::push(Event event) {
+  if (before_push) before_push(event);
   if (heard && !link.subscribed_to.empty()) link.push(std::move(event));
 }
 
@@ -64,6 +65,9 @@ void ScriptDaemon::announce(const Manifest& manifest, bool inline_bytes) {
   announcement.base = committed.epoch;
   announcement.manifest_digest = manifest.digest();
   announcement.changes = diff(committed, manifest);
+  release.fill(static_cast<std::uint8_t>(manifest.epoch));
+  announcement.statement =
+      stated(Purpose::kProposed, manifest.epoch, announcement.manifest_digest, release_digest(release));
   pending = announcement;
   if (inline_bytes) {
     for (const ModuleChange& change : announcement.changes) {
@@ -78,7 +82,9 @@ void ScriptDaemon::commit() {
   ++seq;
   committed = pending_manifest;
   pending.reset();
-  push(event(CommitEvent{committed.epoch}));
+  CommitEvent commit{committed.epoch};
+  if (signing_key) commit.release = release;
+  push(event(std::move(commit)));
 }
 
 void ScriptDaemon::try_in(const Uuid& canary) {
@@ -93,7 +99,15 @@ void ScriptDaemon::abort(std::vector<ExecutorFailure> failures) {
 }
 
 void ScriptDaemon::heartbeat() {
-  push(event(HeartbeatEvent{head, committed.epoch}));
+  push(event(HeartbeatEvent{head, committed.epoch, committed_statement()}));
+}
+
+std::optional<SignedStatement> ScriptDaemon::stated(Purpose purpose, Epoch epoch, const Digest& manifest,
+                                                    const Digest& detail) const {
+  if (!signing_key) return std::nullopt;
+  const std::int64_t issued = wall.time_since_epoch().count();
+  const std::int64_t validity = Duration(limits::kStatementValidity).count();
+  return sign(*signing_key, {purpose, id.repo, epoch, manifest, detail, issued, issued + validity});
 }
 
 void ScriptDaemon::commit_silently(const Manifest& manifest) {
@@ -137,16 +151,18 @@ std::optional<ReplyBody> ScriptDaemon::answer_to(const RequestBody& request) {
     reply.lease_ms = std::chrono::milliseconds(limits::kLease).count();
     reply.epoch = head;
     reply.committed_epoch = committed.epoch;
+    reply.statement = committed_statement();
     return reply;
   }
   if (std::holds_alternative<JoinRequest>(request) || std::holds_alternative<SnapshotRequest>(request)) {
     if (std::holds_alternative<JoinRequest>(request)) member = true;
-    return SnapshotReply{id, seq, committed, pending};
+    return SnapshotReply{id, seq, committed, pending, committed_statement()};
   }
   if (const auto* wanted = std::get_if<ManifestRequest>(&request)) {
     const auto found = manifests.find(wanted->epoch);
     if (found == manifests.end()) return ErrorReply{ErrorCode::kNotFound, "no such epoch", 0};
-    return ManifestReply{id, found->second};
+    return ManifestReply{id, found->second,
+                         stated(Purpose::kRetained, wanted->epoch, found->second.digest())};
   }
   if (const auto* piece = std::get_if<BlobRequest>(&request)) {
     const auto blob = blobs.find(piece->digest);
@@ -158,7 +174,9 @@ std::optional<ReplyBody> ScriptDaemon::answer_to(const RequestBody& request) {
     return BlobReply{piece->digest, piece->offset, all.size(),
                      share(Bytes(begin, begin + static_cast<std::ptrdiff_t>(length)))};
   }
-  if (std::holds_alternative<AliveRequest>(request)) return AliveReply{id, member, head, committed.epoch};
+  if (std::holds_alternative<AliveRequest>(request)) {
+    return AliveReply{id, member, head, committed.epoch, committed_statement()};
+  }
   if (std::holds_alternative<AckRequest>(request) && !member) {
     return ErrorReply{ErrorCode::kNotFound, "no member", 0};
   }

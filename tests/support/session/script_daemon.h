@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "protocol/clock.h"
 #include "protocol/messages.h"
 #include "tests/support/session/fake_link.h"
 
@@ -48,6 +50,21 @@ class ScriptDaemon {
   [[nodiscard]] Event event(std::variant<AnnounceEvent, CommitEvent, AbortEvent, HeartbeatEvent> body);
   void push(Event event);
   [[nodiscard]] std::optional<ReplyBody> answer_to(const RequestBody& request);
+
+  /// What it says about an epoch, if it signs.
+  [[nodiscard]] std::optional<SignedStatement> stated(Purpose purpose, Epoch epoch, const Digest& manifest,
+                                                      const Digest& detail = {}) const;
+  [[nodiscard]] std::optional<SignedStatement> committed_statement() const {
+    return stated(Purpose::kCommitted, committed.epoch, committed.digest());
+  }
+
+  /// Not null: it signs, at the time `wall`.
+  std::shared_ptr<const SigningKey> signing_key;
+  WallTime wall{Duration(1'700'000'000'000'000'000)};
+  /// What commits the epoch that was announced last.
+  Release release{};
+  /// Changes what is sent.
+  std::function<void(Event&)> before_push;
 
   FakeLink& link;
   DaemonId id;

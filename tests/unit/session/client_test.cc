@@ -55,9 +55,9 @@ class Clients : public ::testing::Test {
     EXPECT_TRUE(link) << link.error().message;
     parts.link_problem = [l = link->get()] { return l->problem(); };
     parts.link = std::move(*link);
-    parts.remember = [this](const Uuid& repo, const Manifest& manifest) {
+    parts.remember = [this](const client::Remembered& what) {
       const std::lock_guard lock(mutex);
-      written_down.push_back({repo, manifest});
+      written_down.push_back(what);
     };
     parts.remembered = last_time;
     parts.on_event = [this](const ClientEvent& event) {

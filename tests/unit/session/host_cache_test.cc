@@ -129,7 +129,7 @@ TEST_F(HostCaches, WhatRanLastStaysForAStartWithoutADaemon) {
   entry.path = "m";
   manifest.modules.emplace("m", entry);
   const fs::path file = remembered_path(root, "ipc:///x");
-  ASSERT_TRUE(write_remembered(file, Uuid::random(), manifest));
+  ASSERT_TRUE(write_remembered(file, {Uuid::random(), manifest}));
   EXPECT_EQ(collect(0).in_use, 1U);
   auto cache = HostCache::open(root, root / "images");
   ASSERT_TRUE(cache);

@@ -40,8 +40,8 @@ TEST_F(LastEpoch, IsReadAsItWasWritten) {
   const auto nothing = read_remembered(file, kGrace, now);
   ASSERT_TRUE(nothing);
   EXPECT_FALSE(*nothing);
-  ASSERT_TRUE(write_remembered(file, Uuid::random(), Manifest{}));
-  ASSERT_TRUE(write_remembered(file, repo, manifest()));
+  ASSERT_TRUE(write_remembered(file, {Uuid::random(), Manifest{}}));
+  ASSERT_TRUE(write_remembered(file, {repo, manifest()}));
   const auto read = read_remembered(file, kGrace, now);
   ASSERT_TRUE(read) << read.error().message;
   ASSERT_TRUE(*read);
@@ -54,27 +54,49 @@ TEST_F(LastEpoch, IsReadAsItWasWritten) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(file.parent_path()), {}), 1);
 }
 
+TEST_F(LastEpoch, WhatIsSignedIsKeptWithItAndApart) {
+  const SigningKey key = SigningKey::generate();
+  Remembered what{repo, manifest(), {}};
+  what.statement = sign(key, {Purpose::kCommitted, repo, 5, manifest().digest(), {}, 1, 2});
+  ASSERT_TRUE(write_remembered(file, what));
+  const auto read = read_remembered(file, kGrace, now);
+  ASSERT_TRUE(read) << read.error().message;
+  ASSERT_TRUE(*read);
+  EXPECT_EQ((*read)->manifest, manifest());
+  EXPECT_EQ((*read)->statement, what.statement);
+  const Bytes good = encode_remembered(what);
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    Bytes bad = good;
+    bad[i] ^= std::byte{1};
+    EXPECT_FALSE(decode_remembered(bad)) << i;
+    EXPECT_FALSE(decode_remembered(std::span(good).first(i))) << i;
+  }
+  // Who believes others, or everybody, has a file of its own.
+  const std::string endpoint = "ipc:///run/x.sock";
+  EXPECT_NE(remembered_path("/c", endpoint), remembered_path("/c", endpoint, {key.public_key()}));
+}
+
 TEST_F(LastEpoch, TheSameOnceMoreOnlyMakesTheFileYoungAgain) {
-  ASSERT_TRUE(write_remembered(file, repo, manifest()));
+  ASSERT_TRUE(write_remembered(file, {repo, manifest()}));
   struct stat first {};
   ASSERT_EQ(::stat(file.c_str(), &first), 0);
   const timespec long_ago[2] = {{1, 0}, {1, 0}};
   ASSERT_EQ(::utimensat(AT_FDCWD, file.c_str(), long_ago, 0), 0);
-  ASSERT_TRUE(write_remembered(file, repo, manifest()));
+  ASSERT_TRUE(write_remembered(file, {repo, manifest()}));
   struct stat second {};
   ASSERT_EQ(::stat(file.c_str(), &second), 0);
   EXPECT_EQ(second.st_ino, first.st_ino);
   EXPECT_GE(second.st_mtim.tv_sec, first.st_mtim.tv_sec);
   Manifest newer = manifest();
   newer.epoch = 6;
-  ASSERT_TRUE(write_remembered(file, repo, newer));
+  ASSERT_TRUE(write_remembered(file, {repo, newer}));
   const auto read = read_remembered(file, kGrace, now);
   ASSERT_TRUE(read && *read);
   EXPECT_EQ((*read)->manifest.epoch, 6U);
 }
 
 TEST_F(LastEpoch, WhatIsOlderThanTheGraceIsForgotten) {
-  ASSERT_TRUE(write_remembered(file, repo, manifest()));
+  ASSERT_TRUE(write_remembered(file, {repo, manifest()}));
   const auto young = read_remembered(file, kGrace, now + kGrace / 2);
   ASSERT_TRUE(young);
   EXPECT_TRUE(*young);
@@ -91,7 +113,7 @@ TEST_F(LastEpoch, EachEndpointHasItsOwn) {
 }
 
 TEST_F(LastEpoch, EveryFlippedBitAndEveryCutIsNoticed) {
-  const Bytes good = encode_remembered(repo, manifest());
+  const Bytes good = encode_remembered({repo, manifest()});
   ASSERT_TRUE(decode_remembered(good));
   for (std::size_t i = 0; i < good.size(); ++i) {
     Bytes bad = good;

@@ -39,7 +39,8 @@ class SessionWorld : public ::testing::Test {
 
   /// One step at the present time. Collects events.
   TimePoint step() {
-    const TimePoint next = session().step(now);
+    daemon.wall = wall_at(now);
+    const TimePoint next = session().step(now, daemon.wall);
     for (ClientEvent& event : session().take_events()) events.push_back(std::move(event));
     return next;
   }
@@ -57,6 +58,10 @@ class SessionWorld : public ::testing::Test {
       daemon.heartbeat();
       run(std::min<Duration>(limits::kHeartbeatInterval, end - now));
     }
+  }
+
+  [[nodiscard]] WallTime wall_at(TimePoint when) const {
+    return WallTime(Duration(1'700'000'000'000'000'000)) + when.time_since_epoch();
   }
 
   /// A member that runs epoch 1: module "a" with content "a1".
