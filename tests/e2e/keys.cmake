@@ -13,3 +13,10 @@ if(TARGET moddev)
       --moddev $<TARGET_FILE:moddev> --compiler ${CMAKE_C_COMPILER})
   set_tests_properties(keys_two_machines PROPERTIES LABELS e2e TIMEOUT 180 SKIP_RETURN_CODE 77)
 endif()
+
+moddev_add_test(keys_signed_test
+  SOURCES
+    e2e/keys/signed_test.cc
+  LIBRARIES moddev_e2e_tools
+  KIND e2e
+  TIMEOUT 180)

@@ -15,6 +15,7 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "client/src/loader_thread.h"
 #include "protocol/clock.h"
@@ -36,6 +37,8 @@ struct ExecutorFlags {
   std::int64_t every_ms = 1000;
   bool json = false;
   std::string endpoint;
+  std::vector<std::string> signers;
+  std::vector<std::string> modules;
 };
 
 struct Target {
@@ -198,6 +201,8 @@ int run_until_ended(const ExecutorFlags& flags) {
   ClientOptions options;
   options.name = name;
   options.endpoint = flags.endpoint;
+  options.signers = flags.signers;
+  options.modules = flags.modules;
   // The id is known when connect() has returned, and the first event can be earlier than that.
   struct Identity {
     std::mutex mutex;
@@ -248,6 +253,17 @@ void add_executor(CLI::App& program, Invocation& chosen) {
   command->add_option("--every", flags->every_ms, "and again after so long [1000]")
       ->type_name("MS")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{86'400'000}));
+  command
+      ->add_option(
+          "--signers", flags->signers,
+          "Run only what is signed with this key, ed25519:... [those of `moddev trust`] (repeatable)")
+      ->type_name("KEY")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--modules", flags->modules,
+                   "Load only modules whose names fit, refuse epochs with others [*] (repeatable)")
+      ->type_name("PATTERN")
+      ->allow_extra_args(false);
   command->add_flag("--json", flags->json, "One JSON object a line");
   command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
   command->callback([flags, &chosen] { chosen = [flags] { return run_executor(*flags); }; });

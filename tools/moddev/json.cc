@@ -108,13 +108,15 @@ Json value_of(const ExecutorFailure& failure) {
 }
 
 std::string json_line(const ListeningFacts& listening) {
-  return line_of({{"event", "listening"},
-                  {"endpoint", listening.endpoint},
-                  {"repo", listening.daemon.repo.to_string()},
-                  {"incarnation", listening.daemon.incarnation.to_string()},
-                  {"pid", listening.pid},
-                  {"directory", listening.directory},
-                  {"backend", listening.backend}});
+  Json line = {{"event", "listening"},
+               {"endpoint", listening.endpoint},
+               {"repo", listening.daemon.repo.to_string()},
+               {"incarnation", listening.daemon.incarnation.to_string()},
+               {"pid", listening.pid},
+               {"directory", listening.directory},
+               {"backend", listening.backend}};
+  if (!listening.signer.empty()) line["signer"] = listening.signer;
+  return line_of(line);
 }
 
 std::string json_line(const daemon::DaemonEvent& event) {

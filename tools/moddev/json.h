@@ -21,6 +21,8 @@ struct ListeningFacts {
   std::int64_t pid = 0;
   std::string directory;
   std::string backend;
+  /// The public key that epochs are signed with; empty: they are not.
+  std::string signer{};
 };
 
 [[nodiscard]] std::string json_line(const ListeningFacts& listening);

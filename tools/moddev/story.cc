@@ -63,7 +63,8 @@ void WatchStory::remember(const std::vector<ModuleChange>& changes) {
 
 std::vector<std::string> WatchStory::tell(const ListeningFacts& listening, WallTime at) const {
   return {told(palette_, at, Colour::kStrong, "listening",
-               printable(listening.directory) + "  " + listening.backend + "  " + listening.endpoint)};
+               printable(listening.directory) + "  " + listening.backend + "  " + listening.endpoint +
+                   (listening.signer.empty() ? "" : "  signed"))};
 }
 
 std::vector<std::string> WatchStory::tell(const daemon::DaemonEvent& event, WallTime at) {

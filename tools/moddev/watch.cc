@@ -23,6 +23,7 @@
 #include "protocol/blob_store.h"
 #include "protocol/endpoint.h"
 #include "protocol/private_file.h"
+#include "protocol/signing_key.h"
 #include "protocol/transport_key.h"
 #include "protocol/trust.h"
 #include "tools/moddev/command.h"
@@ -86,6 +87,7 @@ struct Parts {
   std::unique_ptr<daemon::ZmqTransport> transport;
   std::unique_ptr<DirectoryBlobStore> blobs;
   std::unique_ptr<daemon::Journal> journal;
+  std::shared_ptr<const SigningKey> signing_key;  // null: nothing is signed
   watcher::Backend backend;
   std::unique_ptr<watcher::Watcher> watcher;
   std::unique_ptr<daemon::Daemon> daemon;
@@ -155,6 +157,19 @@ Status open_state(const Places& places, WallTime now, Parts& parts) {
   return {};
 }
 
+/// A signing key is used when the user has one. One that others could have read is an error: it must not be
+/// taken for none.
+Status find_signing_key(Parts& parts) {
+  const auto directory = configuration_directory();
+  if (!directory) return {};
+  auto key = read_signing_key(signing_secret_file(*directory), ::geteuid());
+  if (key) {
+    parts.signing_key = std::make_shared<const SigningKey>(std::move(*key));
+    return {};
+  }
+  return key.error().code == ErrorCode::kNotFound ? Status{} : Status(key.error());
+}
+
 Status make_watcher(const Places& places, Parts& parts) {
   auto backend = watcher::choose_backend(parts.configuration.backend.value_or("auto"), *parts.files);
   if (!backend) return backend.error();
@@ -181,6 +196,7 @@ void make_daemon(Parts& parts) {
   options.pid = ::getpid();
   options.fleet = parts.fleet;
   options.catalog.extra_dependencies = parts.configuration.dependencies;
+  options.signing_key = parts.signing_key;
   options.encoder = daemon::make_encoder_thread(*parts.blobs);
   parts.daemon = std::make_unique<daemon::Daemon>(std::move(options), *parts.watcher, *parts.blobs,
                                                   *parts.journal, *parts.transport);
@@ -214,6 +230,7 @@ Result<Parts> assemble(const WatchFlags& flags, SystemClock& clock) {
   auto endpoints = configure(flags, places, parts);
   if (!endpoints) return endpoints.error();
   MODDEV_TRY(choose_policy(parts));
+  MODDEV_TRY(find_signing_key(parts));
   // The loop blocks signals, which threads inherit; the sockets bring the first thread, and change the umask.
   auto loop = daemon::EventLoop::create({.signals = true}, clock);
   if (!loop) return loop.error();
@@ -290,8 +307,9 @@ int run_watch(const WatchFlags& flags) {
   if (!parts) return failed(parts.error());
   Teller teller(flags.json, parts->journal->committed());
   for (const std::string& endpoint : parts->transport->endpoints()) {
-    teller.listening(
-        {endpoint, parts->journal->id(), ::getpid(), parts->files->root(), parts->watcher->backend()});
+    teller.listening({endpoint, parts->journal->id(), ::getpid(), parts->files->root(),
+                      parts->watcher->backend(),
+                      parts->signing_key ? parts->signing_key->public_key().to_string() : ""});
   }
   for (const watcher::Warning& warning : parts->backend.warnings) {
     teller.happened(daemon::WarningEvent{warning.code, warning.message});
