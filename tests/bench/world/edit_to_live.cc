@@ -2,7 +2,8 @@
 // code. Beside it, in the same run: what the kernel alone needs to tell a listener about the file, what
 // ZeroMQ alone needs to bring its bytes to the last of as many subscribers, what Erlang needs for c:nl/1 with
 // as many nodes, and what Dask needs for upload_file with as many workers. One process each; times are
-// CLOCK_MONOTONIC, which all of them share.
+// CLOCK_MONOTONIC, which all of them share. With --signed, the same once more in the same run with signed
+// epochs that every executor verifies, and what that costs.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ struct Options {
   int rounds = 40;
   std::vector<std::size_t> executors{1, 8, 32, 100};
   bool peers = true;
+  bool signatures = false;
   std::string directory = "/tmp";
   /// In memory, as a session's XDG_RUNTIME_DIR is.
   std::string runtime = "/dev/shm";
@@ -151,12 +153,14 @@ class Bench {
         self_(std::move(self)),
         work_(options_.directory),
         runtime_(options_.runtime) {
-    for (const char* directory : {"/build", "/state", "/cache", "/raw"})
+    for (const char* directory : {"/build", "/state", "/cache", "/raw", "/config", "/keys"})
       ::mkdir((work_.path() + directory).c_str(), 0700);
     ::setenv("XDG_RUNTIME_DIR", runtime_.path().c_str(), 1);
     ::setenv("XDG_STATE_HOME", (work_.path() + "/state").c_str(), 1);
     ::setenv("XDG_CACHE_HOME", (work_.path() + "/cache").c_str(), 1);
     ::unsetenv("MODDEV_ENDPOINT");
+    if (options_.signatures) make_keys();
+    sign_from_now_on(false);
     board_ = Board::open(board_path());
     if (board_ == nullptr) give_up("cannot map " + board_path());
     std::printf("%s\n", describe_machine(work_.path()).c_str());
@@ -165,34 +169,76 @@ class Bench {
   }
 
   void run() {
-    print_head();
+    if (!options_.signatures) print_head();
     for (const std::size_t count : options_.executors) run(count);
   }
 
  private:
   [[nodiscard]] std::string board_path() const { return runtime_.path() + "/board"; }
 
-  void run(std::size_t count) {
-    struct Row {
-      const Size* size;
-      Style style;
-      Figures ours;
-    };
+  struct Row {
+    const Size* size;
+    Style style;
+    Figures ours;
+  };
+
+  /// A signing key for the daemon, which is whom the executors believe.
+  void make_keys() {
+    ::setenv("XDG_CONFIG_HOME", (work_.path() + "/keys").c_str(), 1);
+    const std::string program = "'" + options_.watch + "'";
+    const std::string made =
+        output_of(program + " keygen --name bench | grep -o 'ed25519:[0-9a-f]*' | head -n 1");
+    const std::string key = made.substr(0, made.find('\n'));
+    if (key.empty() || output_of(program + " trust add bench " + key + " && echo done").empty())
+      give_up("cannot make keys with " + options_.watch);
+  }
+  void sign_from_now_on(bool sign) {
+    ::setenv("XDG_CONFIG_HOME", (work_.path() + (sign ? "/keys" : "/config")).c_str(), 1);
+  }
+
+  std::vector<Row> measure_fleet(std::size_t count) {
     std::vector<Row> rows;
-    {
-      std::vector<Child> children;
-      start_fleet(count, children);
-      for (const Size& size : kSizes) {
-        Module module(size.library);
-        for (const Style style : {Style::kRename, Style::kClose}) {
-          rows.push_back(
-              {&size, style, measure(*board_, count, options_.rounds, number_, [&](std::int64_t n) {
-                 return put(work_.path() + "/build", "libbench.so", module.with_answer(n), style);
-               })});
-        }
+    std::vector<Child> children;
+    start_fleet(count, children);
+    for (const Size& size : kSizes) {
+      Module module(size.library);
+      for (const Style style : {Style::kRename, Style::kClose}) {
+        rows.push_back({&size, style, measure(*board_, count, options_.rounds, number_, [&](std::int64_t n) {
+                          return put(work_.path() + "/build", "libbench.so", module.with_answer(n), style);
+                        })});
       }
     }
-    for (const Row& row : rows) {
+    return rows;
+  }
+
+  /// The machine's mood changes within a run: two fleets of each kind, in turn.
+  void compare_signed(std::size_t count) {
+    std::vector<Row> rows[2];
+    for (const bool sign : {false, true, true, false}) {
+      sign_from_now_on(sign);
+      std::vector<Row> more = measure_fleet(count);
+      std::vector<Row>& all = rows[sign ? 1 : 0];
+      if (all.empty()) {
+        all = std::move(more);
+        continue;
+      }
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        std::vector<double>& values = all[i].ours.last_ms;
+        values.insert(values.end(), more[i].ours.last_ms.begin(), more[i].ours.last_ms.end());
+      }
+    }
+    for (std::size_t i = 0; i < rows[0].size(); ++i) {
+      std::printf("%5zu %-7s %-7s | p50 %8.3f, signed %8.3f | ratio %5.3f\n", count, rows[0][i].size->name,
+                  rows[0][i].style == Style::kRename ? "rename" : "close", rows[0][i].ours.p50(),
+                  rows[1][i].ours.p50(), rows[1][i].ours.p50() / rows[0][i].ours.p50());
+    }
+    std::fflush(stdout);
+    sign_from_now_on(false);
+  }
+
+  void run(std::size_t count) {
+    if (options_.signatures) return compare_signed(count);
+    for (const Row& row : measure_fleet(count)) {
       const Figures inotify = options_.peers ? raw_inotify(*row.size, row.style) : Figures{};
       const Figures pub = options_.peers ? raw_pub(*row.size, count) : Figures{};
       if (options_.peers && row.style == Style::kRename) {
@@ -310,7 +356,8 @@ class Bench {
 
 int usage() {
   std::fputs(
-      "usage: world_edit_to_live_bench [--rounds N] [--executors N,N...] [--no-peers] [--watch PROGRAM]\n"
+      "usage: world_edit_to_live_bench [--rounds N] [--executors N,N...] [--no-peers] [--signed] [--watch "
+      "PROGRAM]\n"
       "                                [--directory DIR] [--runtime DIR]\n"
       "PROGRAM is the moddev program to run as `PROGRAM watch DIR`. Modules, history and cache are below\n"
       "--directory [/tmp], sockets and images below --runtime [/dev/shm].\n",
@@ -331,6 +378,10 @@ std::optional<Options> parse(int argc, char** argv) {
     const std::string_view argument = argv[i];
     if (argument == "--no-peers") {
       options.peers = false;
+      continue;
+    }
+    if (argument == "--signed") {
+      options.signatures = true;
       continue;
     }
     if (i + 1 == argc) return std::nullopt;
