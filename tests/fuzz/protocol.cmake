@@ -3,7 +3,7 @@
 #   build/tests/fuzz_protocol_messages tests/fuzz/protocol/corpus/messages
 option(MODDEV_LIBFUZZER "Link the fuzz targets with libFuzzer (clang) instead of replaying their corpora" OFF)
 
-foreach(target elf_image manifest messages names patch)
+foreach(target elf_image manifest messages names patch statement)
   add_executable(fuzz_protocol_${target} fuzz/protocol/${target}_fuzz.cc)
   target_link_libraries(fuzz_protocol_${target} PRIVATE moddev_protocol moddev_build_flags)
   target_include_directories(fuzz_protocol_${target} PRIVATE ${PROJECT_SOURCE_DIR})
