@@ -54,3 +54,7 @@ target_link_libraries(moddev_program
 add_executable(moddev moddev/main.cc)
 target_link_libraries(moddev PRIVATE moddev_program CLI11::CLI11 moddev_build_flags)
 install(TARGETS moddev RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+
+# The service of a user that watches one directory; systemd.unit(5) looks for those of packages there.
+configure_file(packaging/moddev@.service.in ${PROJECT_BINARY_DIR}/package/moddev@.service @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/package/moddev@.service DESTINATION lib/systemd/user)
