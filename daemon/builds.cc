@@ -45,6 +45,7 @@ void Builds::take(const BuildRequest& request, const Peer& peer, std::uint64_t i
     }
     found = builds_.try_emplace(request.build).first;
     found->second.unbroken = request.action == BuildAction::kBegin;
+    found->second.since = now;
     hold(found->first, found->second, now);
   }
   Build& build = found->second;
@@ -58,6 +59,7 @@ void Builds::take(const BuildRequest& request, const Peer& peer, std::uint64_t i
     }
     if (!std::exchange(build.ending, true)) {
       if (build.watched == 0) hold(found->first, build, now);  // released meanwhile
+      build.succeeded = request.success;
       changes_.end_build(build.watched, request.success);
     }
     waiting_.push_back({peer, id, request.build, now});
@@ -113,6 +115,7 @@ std::vector<Builds::Answer> Builds::take_answers(std::uint64_t decided, TimePoin
     const Build& build = builds_.at(one.build);
     if (build.wanted && decided >= *build.wanted) {
       answer(one.peer, one.id, reply_for(one.build, build.unbroken, build.files));
+      if (build.succeeded) answers_.back().since = build.since;
       return true;
     }
     if (now - one.since < limits::kRefreshPatience) return false;

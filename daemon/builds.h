@@ -24,6 +24,8 @@ class Builds {
   struct Answer {
     Peer peer;
     Reply reply;
+    /// Of the end of a build that succeeded: when it began.
+    std::optional<TimePoint> since{};
   };
 
   /// Takes a request; its answer comes from this or a later take_answers().
@@ -43,6 +45,8 @@ class Builds {
     std::uint64_t watched = 0;  // the watcher's number; 0: not held there any more
     bool unbroken = true;
     bool ending = false;
+    bool succeeded = false;
+    TimePoint since{};
     std::uint64_t files = 0;
     std::optional<std::uint64_t> wanted;  // the revision that has to be decided
   };

@@ -89,17 +89,15 @@ void Daemon::State::remember_refusal_of_former_run() {
 TimePoint Daemon::State::take_in_changes(TimePoint now) {
   const TimePoint next = changes.step(now);
   watcher::Output output = changes.take_output();
+  const Catalog::IsAway is_away = [this](const std::string& path) { return changes.is_away(path); };
   for (const watcher::Batch& batch : output.batches) {
-    Catalog::Outcome outcome = catalog.apply(batch);
-    if (outcome.changed || !scanned) ++revision;
-    scanned = true;
-    if (outcome.changed) {
+    if (take_in(catalog.apply(batch, is_away))) {
       for (const watcher::FileChange& change : batch.changes) noticed = std::min(noticed, change.noticed_at);
     }
-    for (watcher::Rejection& r : outcome.rejections)
-      tell(RejectedEvent{std::move(r.path), std::move(r.reason)});
-    for (watcher::Warning& w : outcome.warnings) tell(WarningEvent{std::move(w.code), std::move(w.message)});
+    if (!std::exchange(scanned, true)) ++revision;
   }
+  for (const std::string& path : output.doubtful) (void)take_in(catalog.doubt(path, is_away));
+  if (scanned) (void)take_in(catalog.look_again(is_away));
   for (watcher::Rejection& r : output.rejections) tell(RejectedEvent{std::move(r.path), std::move(r.reason)});
   for (watcher::Warning& w : output.warnings) tell(WarningEvent{std::move(w.code), std::move(w.message)});
   for (const std::uint64_t sync : output.synced) {
@@ -110,6 +108,37 @@ TimePoint Daemon::State::take_in_changes(TimePoint now) {
   builds.ended(output.builds, revision);
   if (!output.batches.empty()) housekeeping.disturb(now);
   return next;
+}
+
+/// Returns whether the directory has other modules now.
+bool Daemon::State::take_in(Catalog::Outcome outcome) {
+  if (outcome.changed || outcome.kept_changed) ++revision;
+  for (watcher::Rejection& r : outcome.rejections)
+    tell(RejectedEvent{std::move(r.path), std::move(r.reason)});
+  for (watcher::Warning& w : outcome.warnings) tell(WarningEvent{std::move(w.code), std::move(w.message)});
+  return outcome.changed;
+}
+
+/// What the files were that are live, or that holds are for: a file that cannot be read now is not removed.
+void Daemon::State::remember_files() {
+  const HoldSet& holds = journal.holds();
+  const auto remember = [this](const std::string& name, const ModuleContent& content) {
+    catalog.remember(name, content);
+    changes.remember(content.path, content.digest);
+  };
+  for (const auto& [name, entry] : journal.committed().modules) {
+    if (!holds.contains(name)) remember(name, content_of(entry));
+  }
+  for (const auto& [name, hold] : holds) {
+    if (hold.overrides.is_zero()) continue;  // no file
+    const ModuleEntry* live = journal.committed().find(name);
+    ModuleContent content = hold.content      ? *hold.content
+                            : live != nullptr ? content_of(*live)
+                                              : ModuleContent{};
+    content.path = hold.path;
+    content.digest = hold.overrides;
+    remember(name, content);
+  }
 }
 
 /// A refused content is proposed again when nobody who refused it has a veto any more and somebody else is
@@ -134,9 +163,10 @@ void Daemon::State::propose(TimePoint now, WallTime wall) {
   if (!journal.holds().empty() && !end_holds(now)) return;
 
   const Manifest* avoided = refused && !retry ? &refused->manifest : nullptr;
-  std::optional<ModuleSet> held;
-  if (!journal.holds().empty()) held = with_holds(catalog.modules(), journal.holds());
-  const ModuleSet& desired = held ? *held : catalog.modules();
+  std::optional<ModuleSet> other;
+  if (!catalog.kept().empty()) other = with_kept(catalog.modules(), catalog.kept(), journal.committed());
+  if (!journal.holds().empty()) other = with_holds(other ? *other : catalog.modules(), journal.holds());
+  const ModuleSet& desired = other ? *other : catalog.modules();
   std::optional<EpochRecord> record =
       next_epoch(desired, journal.committed(), avoided, journal.head(), journal.last_versions(), wall);
   bool known_good = false;
@@ -261,10 +291,31 @@ void Daemon::State::take_refresh(IncomingRequest request, TimePoint now) {
   again = true;
 }
 
+/// Into a reply: what is not published, as far as it is `wanted`.
+template <typename Wanted, typename R>
+void Daemon::State::tell_unpublished(Wanted wanted, R& reply) const {
+  std::vector<watcher::Unpublished> files = changes.unpublished();
+  const std::vector<watcher::Unpublished> refused_files = catalog.unpublished();
+  files.insert(files.end(), refused_files.begin(), refused_files.end());
+  std::erase_if(files, [&](const watcher::Unpublished& file) { return !wanted(file); });
+  std::ranges::sort(files, {}, &watcher::Unpublished::path);
+  reply.unpublished_files = files.size();
+  files.resize(std::min(files.size(), moddev::limits::kUnpublishedTold));
+  for (watcher::Unpublished& file : files)
+    reply.unpublished.push_back({std::move(file.path), std::move(file.reason)});
+}
+
 void Daemon::State::answer_refreshes(TimePoint now) {
   std::erase_if(refreshes, [&](const WaitingRefresh& refresh) {
     if (scanned && refresh.wanted && decided >= *refresh.wanted) {
-      transport.reply(refresh.peer, {refresh.id, RefreshReply{answered_epoch(), journal.committed().epoch}});
+      RefreshReply reply{answered_epoch(), journal.committed().epoch};
+      // What somebody began to write after the request is not its matter.
+      tell_unpublished(
+          [&](const watcher::Unpublished& file) {
+            return file.why != watcher::Unpublished::Why::kWriting || file.since <= refresh.since;
+          },
+          reply);
+      transport.reply(refresh.peer, {refresh.id, std::move(reply)});
       return true;
     }
     if (now - refresh.since < limits::kRefreshPatience) return false;
@@ -285,6 +336,13 @@ void Daemon::State::answer_builds(TimePoint now) {
       reply->daemon = journal.id();
       reply->epoch = answered_epoch();
       reply->committed_epoch = journal.committed().epoch;
+      if (answer.since) {
+        tell_unpublished(
+            [&](const watcher::Unpublished& file) {
+              return file.why == watcher::Unpublished::Why::kFailed || file.since >= *answer.since;
+            },
+            *reply);
+      }
     }
     transport.reply(answer.peer, answer.reply);
   }

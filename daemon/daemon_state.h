@@ -88,6 +88,7 @@ struct Daemon::State {
     if (options.signing_key) serving.signing = &signing.emplace(options.signing_key);
     if (!journal.notice().empty()) tell(WarningEvent{"journal_repaired", journal.notice()});
     remember_refusal_of_former_run();
+    remember_files();
     tell_holds(journal.holds());
   }
 
@@ -102,6 +103,8 @@ struct Daemon::State {
   void answer_refreshes(TimePoint now);
   void answer_builds(TimePoint now);
   void answer_rollbacks(TimePoint now);
+  template <typename Wanted, typename R>
+  void tell_unpublished(Wanted wanted, R& reply) const;
   void heartbeat(TimePoint now, WallTime wall);
   void tell_refusals(TimePoint now);
   void write_applied(TimePoint now);
@@ -110,6 +113,8 @@ struct Daemon::State {
 
   void notice_deafness(TimePoint now);
   void remember_refusal_of_former_run();
+  void remember_files();
+  bool take_in(Catalog::Outcome outcome);
   [[nodiscard]] bool refused_may_be_retried() const;
   /// The epoch with what the directory holds: a refused one, else the committed one.
   [[nodiscard]] Epoch answered_epoch() const { return refused ? journal.head() : journal.committed().epoch; }

@@ -9,10 +9,6 @@
 namespace moddev::daemon {
 namespace {
 
-ModuleContent content_of(const ModuleEntry& entry) {
-  return {entry.kind, entry.digest, entry.size, entry.path, entry.depends_on};
-}
-
 ModuleSet contents_of(const Manifest& manifest) {
   ModuleSet modules;
   for (const auto& [name, entry] : manifest.modules)

@@ -2,6 +2,10 @@
 
 namespace moddev::daemon {
 
+ModuleContent content_of(const ModuleEntry& entry) {
+  return {entry.kind, entry.digest, entry.size, entry.path, entry.depends_on};
+}
+
 bool same_content(const ModuleSet& desired, const Manifest& manifest) {
   if (desired.size() != manifest.modules.size()) return false;
   auto entry = manifest.modules.begin();
@@ -14,6 +18,22 @@ bool same_content(const ModuleSet& desired, const Manifest& manifest) {
     ++entry;
   }
   return true;
+}
+
+ModuleSet with_kept(const ModuleSet& directory, const std::set<std::string, std::less<>>& kept,
+                    const Manifest& committed) {
+  ModuleSet modules = directory;
+  for (const std::string& name : kept) {
+    if (const ModuleEntry* live = committed.find(name)) {
+      modules.insert_or_assign(name, content_of(*live));
+    } else {
+      modules.erase(name);
+    }
+  }
+  for (auto& [name, content] : modules) {
+    std::erase_if(content.depends_on, [&](const std::string& needed) { return !modules.contains(needed); });
+  }
+  return modules;
 }
 
 std::optional<EpochRecord> next_epoch(const ModuleSet& desired, const Manifest& committed,

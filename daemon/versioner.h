@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "daemon/catalog.h"
@@ -11,8 +12,15 @@
 
 namespace moddev::daemon {
 
+[[nodiscard]] ModuleContent content_of(const ModuleEntry& entry);
+
 /// Whether `manifest` holds exactly the modules of `desired`, version numbers and times aside.
 [[nodiscard]] bool same_content(const ModuleSet& desired, const Manifest& manifest);
+
+/// `directory`, with the modules of `kept` as they are in `committed`: their files are there and cannot be
+/// used. Dependencies that are not there are left out.
+[[nodiscard]] ModuleSet with_kept(const ModuleSet& directory, const std::set<std::string, std::less<>>& kept,
+                                  const Manifest& committed);
 
 /// The record of epoch `head + 1` whose manifest is `desired`, or nothing when `desired` has the same
 /// modules, digests and dependencies as `committed`, or as `refused` (the manifest of an epoch that was

@@ -18,6 +18,34 @@ void begin(Writer& out, std::uint64_t id, std::string_view type, std::size_t bod
   out.key("type").text(type);
 }
 
+template <typename R>
+std::size_t unpublished_pairs(const R& reply) {
+  return reply.unpublished.empty() ? 0 : 2;
+}
+
+template <typename R>
+void write_unpublished(Writer& out, const R& reply) {
+  if (reply.unpublished.empty()) return;
+  out.key("unpublished").array(reply.unpublished.size());
+  for (const UnpublishedFile& file : reply.unpublished) {
+    out.map(2);
+    out.key("path").free_text(file.path, limits::kPathBytes);
+    out.key("reason").free_text(file.reason);
+  }
+  out.key("unpublished_files").number(reply.unpublished_files);
+}
+
+template <typename R>
+void read_unpublished(const Reader& map, R& reply) {
+  const Reader files = map.at("unpublished", true);
+  if (!files.present()) return;
+  for (const Reader& file : files.items(limits::kUnpublishedTold)) {
+    reply.unpublished.push_back({file.at("path").text(limits::kPathBytes), file.at("reason").text()});
+  }
+  if (const Reader count = map.at("unpublished_files", true); count.present())
+    reply.unpublished_files = count.number();
+}
+
 struct ReplyWriter {
   Writer& out;
   std::uint64_t id;
@@ -75,9 +103,10 @@ struct ReplyWriter {
     codec::write(out, r.statement);
   }
   void operator()(const RefreshReply& r) const {
-    begin(out, id, "refresh", 2);
+    begin(out, id, "refresh", 2 + unpublished_pairs(r));
     out.key("epoch").number(r.epoch);
     out.key("committed_epoch").number(r.committed_epoch);
+    write_unpublished(out, r);
   }
   void operator()(const StatusReply& r) const {
     const bool sent = r.transfers != TransferReport{};
@@ -126,7 +155,7 @@ struct ReplyWriter {
     out.key("retry_after_ms").signed_number(r.retry_after_ms);
   }
   void operator()(const BuildReply& r) const {
-    begin(out, id, "build", kDaemonPairs + 6);
+    begin(out, id, "build", kDaemonPairs + 6 + unpublished_pairs(r));
     codec::write(out, r.daemon);
     out.key("build").binary(r.build.bytes);
     out.key("lease_ms").signed_number(r.lease_ms);
@@ -134,6 +163,7 @@ struct ReplyWriter {
     out.key("files").number(r.files);
     out.key("epoch").number(r.epoch);
     out.key("committed_epoch").number(r.committed_epoch);
+    write_unpublished(out, r);
   }
 };
 
@@ -244,17 +274,23 @@ std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, Sha
     return AliveReply{codec::read_daemon(map), map.at("member").boolean(), map.at("epoch").number(),
                       map.at("committed_epoch").number(), codec::read_statement(map)};
   }
-  if (type == "refresh") return RefreshReply{map.at("epoch").number(), map.at("committed_epoch").number()};
+  if (type == "refresh") {
+    RefreshReply reply{map.at("epoch").number(), map.at("committed_epoch").number()};
+    read_unpublished(map, reply);
+    return reply;
+  }
   if (type == "status") return read_status(map);
   if (type == "history") return codec::read_history_reply(map);
   if (type == "rollback") return codec::read_rollback_reply(map);
   if (type == "ok") return OkReply{};
   if (type == "error") return read_error(map);
   if (type == "build") {
-    return BuildReply{
+    BuildReply reply{
         codec::read_daemon(map),           map.at("build").uuid(),   map.at("lease_ms").signed_number(),
         map.at("unbroken").boolean(),      map.at("files").number(), map.at("epoch").number(),
         map.at("committed_epoch").number()};
+    read_unpublished(map, reply);
+    return reply;
   }
   return std::nullopt;
 }

@@ -20,6 +20,8 @@ inline constexpr std::size_t kModulesPerManifest = 100'000;
 inline constexpr std::size_t kDependenciesPerModule = 1'000;
 inline constexpr std::size_t kExecutors = 10'000;
 inline constexpr std::size_t kPinsPerExecutor = 64;
+/// Files that a refresh or a build names as not published; the rest is counted.
+inline constexpr std::size_t kUnpublishedTold = 32;
 inline constexpr std::size_t kFailuresPerEpoch = 1'000;
 /// The reason of one failure. A sender cuts longer ones, so that kFailuresPerEpoch of them fit into a
 /// request.

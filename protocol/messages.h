@@ -268,14 +268,25 @@ struct LeaveRequest {
   friend bool operator==(const LeaveRequest&, const LeaveRequest&) = default;
 };
 
-/// Answered when everything that was on disk at the time of the request is published (committed, aborted or
-/// rejected).
+/// A file whose content on disk is not published, and why.
+struct UnpublishedFile {
+  /// Relative to the watched directory; "." for the directory itself.
+  std::string path;
+  std::string reason;
+  friend bool operator==(const UnpublishedFile&, const UnpublishedFile&) = default;
+};
+
+/// Answered when everything that was on disk at the time of the request is published (committed, aborted) or
+/// known not to be publishable.
 struct RefreshRequest {
   friend bool operator==(const RefreshRequest&, const RefreshRequest&) = default;
 };
 struct RefreshReply {
   Epoch epoch = 0;
   Epoch committed_epoch = 0;
+  /// The first of them by path, at most limits::kUnpublishedTold, and how many there are.
+  std::vector<UnpublishedFile> unpublished{};
+  std::uint64_t unpublished_files = 0;
   friend bool operator==(const RefreshReply&, const RefreshReply&) = default;
 };
 
@@ -308,6 +319,9 @@ struct BuildReply {
   std::uint64_t files = 0;
   Epoch epoch = 0;
   Epoch committed_epoch = 0;
+  /// kEnd of a success: as in RefreshReply, of what changed since the begin, or could not be read or kept.
+  std::vector<UnpublishedFile> unpublished{};
+  std::uint64_t unpublished_files = 0;
   friend bool operator==(const BuildReply&, const BuildReply&) = default;
 };
 

@@ -16,6 +16,7 @@ namespace moddev::watcher {
 struct WatchEvent {
   enum class Kind : std::uint8_t {
     kChanged,      // something about the path: created, written, attributes, renamed here
+    kWritten,      // created or written to, by somebody whose kClosedWrite is likely to follow
     kClosedWrite,  // the last reference to an open-for-writing file went
     kAttributes,   // mode, owner, link count or times, and nothing that writes content
     kRemoved,      // deleted or renamed away

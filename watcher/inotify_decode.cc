@@ -47,9 +47,14 @@ void decode_entry(std::span<const InotifyRecord> records, std::size_t index, std
   const InotifyRecord& record = records[index];
   const std::uint32_t mask = record.mask;
   if ((mask & IN_ISDIR) != 0) {
-    if ((mask & (IN_MOVED_FROM | IN_DELETE)) != 0) events.push_back({Kind::kRemoved, std::move(path), {}});
+    if ((mask & (IN_MOVED_FROM | IN_DELETE)) != 0) {
+      std::string target = (mask & IN_MOVED_FROM) != 0 ? other_half(records, index, directory_of) : "";
+      const Kind kind = target.empty() ? Kind::kRemoved : Kind::kRenamedAway;
+      events.push_back({kind, std::move(path), std::move(target)});
+      return;
+    }
     // A change of mode may have made it readable.
-    else if ((mask & (IN_CREATE | IN_MOVED_TO | IN_ATTRIB)) != 0)
+    if ((mask & (IN_CREATE | IN_MOVED_TO | IN_ATTRIB)) != 0)
       events.push_back({Kind::kDirectory, std::move(path), {}});
     return;
   }
@@ -61,8 +66,10 @@ void decode_entry(std::span<const InotifyRecord> records, std::size_t index, std
     events.push_back({Kind::kRemoved, std::move(path), {}});
   } else if ((mask & IN_CLOSE_WRITE) != 0) {
     events.push_back({Kind::kClosedWrite, std::move(path), {}});
-  } else if ((mask & (IN_CREATE | IN_MOVED_TO | IN_MODIFY)) != 0) {
+  } else if ((mask & IN_MOVED_TO) != 0) {
     events.push_back({Kind::kChanged, std::move(path), {}});
+  } else if ((mask & (IN_CREATE | IN_MODIFY)) != 0) {
+    events.push_back({Kind::kWritten, std::move(path), {}});
   } else if ((mask & IN_ATTRIB) != 0) {
     events.push_back({Kind::kAttributes, std::move(path), {}});
   }

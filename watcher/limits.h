@@ -41,6 +41,9 @@ inline constexpr auto kWriterRetryLast = std::chrono::minutes(1);
 /// fs/file_table.c), and may do something else in between. After a close event the first look that still
 /// finds a writer is repeated so soon, doubling.
 inline constexpr auto kClosedRetryFirst = std::chrono::milliseconds(1);
+/// Who creates or writes a file is likely to have it open: it is looked at when it is closed, and not before,
+/// or when so long nothing was heard (truncate(2), link(2), symlink(2)).
+inline constexpr auto kCloseExpected = std::chrono::milliseconds(5);
 /// Without events (polling) only looking tells that the writer is done.
 inline constexpr auto kPollingWriterRetryFirst = std::chrono::milliseconds(20);
 inline constexpr auto kPollingWriterRetryLast = std::chrono::seconds(1);

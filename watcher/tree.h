@@ -26,6 +26,8 @@ struct KnownFile {
   Digest given;   // of the content that was last handed out; zero: never, or its removal was
   /// The stat was taken so soon after the content changed that equal stats prove nothing yet.
   bool fresh = true;
+  /// `given` is not what the path holds, or nobody knows: what is found next is told in any case.
+  bool doubtful = false;
   TimePoint proven_at{};
 };
 

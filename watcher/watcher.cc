@@ -10,6 +10,21 @@ Watcher::Watcher(WatcherOptions options, FileSystem& file_system, EventSource& e
     : state_(std::make_unique<State>(std::move(options), file_system, events, blobs)) {}
 Watcher::~Watcher() = default;
 
+void Watcher::remember(const std::string& path, const Digest& digest) {
+  State& s = *state_;
+  if (s.rules.ignored_on_the_way(path)) {
+    s.forgotten.push_back(path);
+    return;
+  }
+  for (std::string_view parent = Tree::split(path).first;; parent = Tree::split(parent).first) {
+    s.tree.add_directory(std::string(parent));
+    if (parent.empty()) break;
+  }
+  KnownFile* known = s.tree.add_file(path);
+  known->given = digest;
+  known->doubtful = true;
+}
+
 TimePoint Watcher::step(TimePoint now) {
   State& s = *state_;
   s.now = now;
@@ -83,6 +98,39 @@ void Watcher::end_build(std::uint64_t id, bool success) {
   s.syncs.push_back(sync);
 }
 
+std::vector<Unpublished> Watcher::unpublished() const {
+  using Why = Unpublished::Why;
+  const State& s = *state_;
+  std::vector<Unpublished> all;
+  if (s.root_gone)
+    all.push_back({".", "the watched directory is gone; what was published from it stays", Why::kFailed,
+                   s.root_gone_since});
+  for (const auto& [path, refusal] : s.rejected)
+    all.push_back({path, refusal.reason, refusal.failed ? Why::kFailed : Why::kRefused, refusal.since});
+  for (const auto& [path, state] : s.pending) {
+    const bool unfinished = state.stage == Stage::kWriting || state.stage == Stage::kQuiet ||
+                            state.stage == Stage::kUnsure || state.stage == Stage::kEmpty ||
+                            state.stage == Stage::kTorn;
+    if (!unfinished || s.rejected.contains(path)) continue;
+    all.push_back(
+        {path,
+         state.stage == Stage::kWriting ? "somebody still has it open for writing" : "it is not finished yet",
+         Why::kWriting, state.noticed_at});
+  }
+  if (s.parked_is_part()) {
+    for (const auto& [path, change] : s.parked)
+      all.push_back({path, "other files of its build could not be kept, and they belong together",
+                     Why::kFailed, change.noticed_at});
+  }
+  std::ranges::sort(all, {}, &Unpublished::path);
+  return all;
+}
+
+bool Watcher::is_away(const std::string& path) const {
+  const auto found = state_->pending.find(path);
+  return found != state_->pending.end() && found->second.stage == Stage::kMissing;
+}
+
 bool Watcher::idle() const {
   const State& s = *state_;
   return s.initial_handed_out && !s.has_work() && s.pending.empty() && s.finished.empty() &&
@@ -104,6 +152,8 @@ void Watcher::State::start() {
   started = true;
   polling = events.next_poll() != kNever;
   finished_since = now;
+  for (const std::string& path : forgotten) finished[path] = {path, path, true, {}, 0, now};
+  forgotten.clear();
   queue_scan("", true);
 }
 
@@ -158,11 +208,27 @@ void Watcher::State::warn_once(const std::string& key, std::string code, std::st
   if (warned.insert(key).second) warn(std::move(code), std::move(message));
 }
 
-void Watcher::State::reject(const std::string& path, std::string reason) {
-  std::string& told = rejected[path];
-  if (told == reason) return;
-  told = reason;
-  output.rejections.push_back({path, std::move(reason)});
+void Watcher::State::reject(const std::string& path, std::string reason,
+                            const std::optional<FileStat>& judged, bool failed) {
+  if (note_refusal(path, reason, judged, failed)) output.rejections.push_back({path, std::move(reason)});
+}
+
+bool Watcher::State::note_refusal(const std::string& path, const std::string& reason,
+                                  const std::optional<FileStat>& judged, bool failed) {
+  doubt(path);
+  const auto [refusal, is_new] = rejected.try_emplace(path);
+  Refusal& known = refusal->second;
+  const bool other = is_new || known.reason != reason;
+  const bool rewritten = judged && (!known.stat || !same_file(*judged, *known.stat, true));
+  if (other || rewritten) known = {reason, now, failed, judged};
+  return other;
+}
+
+void Watcher::State::doubt(const std::string& path) {
+  KnownFile* known = tree.find(path);
+  if (known == nullptr || known->given.is_zero() || known->doubtful) return;
+  known->doubtful = true;
+  output.doubtful.push_back(path);
 }
 
 }  // namespace moddev::watcher

@@ -63,6 +63,22 @@ struct Warning {
   friend bool operator==(const Warning&, const Warning&) = default;
 };
 
+/// A file that is there, or was when it was last seen, whose present content is not published.
+struct Unpublished {
+  enum class Why : std::uint8_t {
+    kRefused,  // it is not acceptable as it is
+    kWriting,  // it is not finished
+    kFailed,   // it could not be read or kept, and is tried again
+  };
+  /// "." for the watched directory itself.
+  std::string path;
+  std::string reason;
+  Why why = Why::kRefused;
+  /// When this began.
+  TimePoint since{};
+  friend bool operator==(const Unpublished&, const Unpublished&) = default;
+};
+
 /// A build barrier that is over.
 struct BuildEnd {
   std::uint64_t id = 0;
@@ -82,6 +98,9 @@ struct Output {
   /// Syncs (see request_sync) that are complete: every change that was on disk at their request is in
   /// `batches` of this or an earlier output, or in `rejections`.
   std::vector<std::uint64_t> synced;
+  /// Paths that hold other bytes than those that were handed out last, or that cannot be read, while what is
+  /// there now cannot be handed out. The end of that is a change, also when the bytes are the same as before.
+  std::vector<std::string> doubtful;
   /// Build barriers that ended; what they handed out is in `batches` of this output.
   std::vector<BuildEnd> builds;
 };
@@ -93,6 +112,10 @@ class Watcher {
   ~Watcher();
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
+
+  /// Before the first step(): a former run handed out `digest` for `path`. In the first batch, or when it is
+  /// known, comes what the path holds now, also when that is the same, or that it is removed.
+  void remember(const std::string& path, const Digest& digest);
 
   /// Does what is due. Returns when to call again at the latest; earlier when a descriptor becomes readable.
   /// The first full scan of the directory ends in one batch with every file there, which may be empty.
@@ -111,6 +134,11 @@ class Watcher {
   [[nodiscard]] std::uint64_t begin_build(TimePoint now);
   void renew_build(std::uint64_t id, TimePoint now);
   void end_build(std::uint64_t id, bool success);
+
+  /// Everything that is not published as it is on disk, by path.
+  [[nodiscard]] std::vector<Unpublished> unpublished() const;
+  /// Whether nothing is there at the moment, and it may still come back: no removal yet.
+  [[nodiscard]] bool is_away(const std::string& path) const;
 
   /// Whether the initial scan is done and nothing is being written, proven or held back.
   [[nodiscard]] bool idle() const;

@@ -62,7 +62,8 @@ void Watcher::State::touch(const std::string& path, WatchEvent::Kind kind, bool 
   using Kind = WatchEvent::Kind;
   const bool away = kind == Kind::kRemoved || kind == Kind::kRenamedAway;
   auto found = pending.find(path);
-  if (found == pending.end()) {
+  const bool is_new = found == pending.end();
+  if (is_new) {
     KnownFile* known = tree.find(path);
     if (kind == Kind::kAttributes && known != nullptr && !known->digest.is_zero()) {
       // chmod, chown, link: the content is the same when the write time is. No link and no lease is needed to
@@ -88,12 +89,15 @@ void Watcher::State::touch(const std::string& path, WatchEvent::Kind kind, bool 
     return;
   }
   // More writing by a writer that is known: its close event will come.
-  if (kind == Kind::kChanged && state.stage == Stage::kWriting && !state.queued) return;
+  const bool writing = kind == Kind::kChanged || kind == Kind::kWritten;
+  if (writing && state.stage == Stage::kWriting && !state.queued) return;
   state.tries = 0;
   state.pause = {};
   if (!away) state.empty_since = kNever;
   if (options.debounce > Duration::zero()) {
     wait(state, Stage::kQuiet, options.debounce);
+  } else if (kind == Kind::kWritten && (is_new || state.stage != Stage::kReady)) {
+    wait(state, Stage::kQuiet, limits::kCloseExpected);
   } else {
     make_ready(path, state);
   }

@@ -16,7 +16,8 @@ bool Watcher::State::holds(const Pending& state) const {
       return !state.late;
     case Stage::kTorn:
       return !state.late && !state.reported_torn;
-    case Stage::kMissing:
+    case Stage::kMissing:  // the first batch tells also what is gone since the former run
+      return !initial_handed_out && !state.late;
     case Stage::kFailed:
       return false;
   }
@@ -32,15 +33,23 @@ TimePoint Watcher::State::hold_deadline() {
     holding = true;
     only_resaves = only_resaves && finished.contains(path);
   }
+  if (!holding && removing_more()) return finished_since + limits::kBurstLimit;
   if (!holding)
     return burst ? std::min<TimePoint>(touched_at + limits::kBurstQuiet, finished_since + limits::kBurstLimit)
                  : now;
   return finished_since + (only_resaves ? Duration(limits::kBurstLimit) : Duration(limits::kHoldLimit));
 }
 
+bool Watcher::State::removing_more() const {
+  return std::ranges::all_of(finished, [](const auto& one) { return one.second.removed; }) &&
+         std::ranges::any_of(pending, [](const auto& one) {
+           return one.second.stage == Stage::kMissing && !one.second.late;
+         });
+}
+
 void Watcher::State::hand_out() {
   if (!builds.empty()) return;
-  if (!initial_handed_out && has_work()) {
+  if (!initial_handed_out && (has_work() || root_gone)) {
     finished_since = now;
     return;
   }
@@ -88,6 +97,7 @@ void Watcher::State::flush() {
   Batch batch;
   batch.changes.reserve(finished.size());
   for (auto& [path, change] : finished) {
+    std::erase(output.doubtful, path);
     if (change.removed) {
       tree.remove_file(path);
       const std::string_view parent = Tree::split(path).first;
@@ -95,6 +105,7 @@ void Watcher::State::flush() {
       if (directory != nullptr && directory->gone && directory->files.empty()) tree.remove_directory(parent);
     } else if (KnownFile* known = tree.find(path)) {
       known->given = change.digest;
+      known->doubtful = false;
     }
     batch.changes.push_back(std::move(change));
   }
@@ -128,9 +139,25 @@ void Watcher::State::take_parked(TimePoint since) {
   parked.clear();
 }
 
+bool Watcher::State::parked_is_part() const {
+  return !parked.empty() && std::ranges::any_of(pending, [](const auto& one) { return one.second.aside; });
+}
+
+void Watcher::State::join_parked(const std::string& path) {
+  if (!parked_is_part()) return take_parked(now);
+  if (auto change = finished.extract(path)) parked.insert_or_assign(path, std::move(change.mapped()));
+}
+
 std::size_t Watcher::State::conclude_builds(TimePoint since) {
   const bool failed = std::exchange(build_failed, false);
-  if (!failed) {
+  std::size_t not_kept = 0;
+  for (auto& [path, state] : pending) {
+    const auto refusal = rejected.find(path);
+    if (state.stage != Stage::kFailed || refusal == rejected.end() || failed || !initial_handed_out) continue;
+    state.aside = true;
+    ++not_kept;
+  }
+  if (!failed && not_kept == 0) {
     take_parked(since);
     for (auto& [path, change] : finished) change.noticed_at = std::max(change.noticed_at, since);
     const std::size_t count = finished.size();
@@ -142,7 +169,13 @@ std::size_t Watcher::State::conclude_builds(TimePoint since) {
   const std::size_t count = finished.size();
   for (auto& [path, change] : finished) parked[path] = std::move(change);
   finished.clear();
-  if (count > 0)
+  if (not_kept > 0) {
+    warn("build-incomplete", "a build succeeded, but " + std::to_string(not_kept) +
+                                 (not_kept == 1 ? " file that it wrote" : " files that it wrote") +
+                                 " could not be read or kept: what else it changed (" +
+                                 std::to_string(count) + (count == 1 ? " file" : " files") +
+                                 ") stays unpublished until all of it can go out together");
+  } else if (count > 0)
     warn("build-failed", "a build failed: the " + std::to_string(count) +
                              (count == 1 ? " file that it changed stays" : " files that it changed stay") +
                              " unpublished until a build succeeds, the files change again, or 'moddev "
@@ -165,6 +198,9 @@ void Watcher::State::progress_sync(Sync& sync) {
   using Step = Sync::Stage;
   if (sync.stage == Step::kNew) {
     sync.since = now;
+    for (auto& [path, state] : pending) {
+      if (state.stage == Stage::kFailed) make_ready(path, state);  // another try, for whoever asks
+    }
     sync.cookie = std::string(".moddev-cookie-") + (sync.ends_build ? "b" : "s") + std::to_string(sync.id);
     Status created =
         root_gone ? Status(Error{ErrorCode::kNotFound, "", 0}) : files.create_cookie(sync.cookie);
@@ -214,7 +250,7 @@ bool Watcher::State::finish_sync(const Sync& sync) {
     return true;
   }
   if (!builds.empty()) return false;
-  if (sync.takes_parked) take_parked(sync.since);
+  if (sync.takes_parked && !parked_is_part()) take_parked(sync.since);
   if (!finished.empty() || !initial_handed_out) flush();
   output.synced.push_back(sync.id);
   return true;

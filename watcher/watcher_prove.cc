@@ -66,7 +66,7 @@ void Watcher::State::begin_failed(const std::string& path, const Error& error) {
       settle(path);
       break;
     default:
-      reject(path, error.message);
+      reject(path, error.message, std::nullopt, true);
       failed(path);
   }
 }
@@ -75,7 +75,7 @@ void Watcher::State::look_behind_name(const std::string& path) {
   auto stat = files.lstat(path);
   if (!stat) {
     if (stat.error().code == ErrorCode::kNotFound) return vanished(path);
-    reject(path, stat.error().message);
+    reject(path, stat.error().message, std::nullopt, true);
     return failed(path);
   }
   if (stat->type != FileType::kSymlink) {
@@ -128,12 +128,7 @@ void Watcher::State::conclude() {
   Pending& state = found->second;
   const std::optional<Error> store_error = snapshotter.store_error();
   const Look look = snapshotter.take_look();
-  if (may_copy(look.lease) && store_error) {
-    warn_once("store-failed", "store-failed",
-              "'" + path + "' is finished but its content could not be kept: " + store_error->message +
-                  "; it is tried again, and nothing newer is published until then");
-    return failed(path);
-  }
+  if (may_copy(look.lease) && store_error) return not_kept(path, *store_error);
   const bool empty_for_long = state.empty_since != kNever && now - state.empty_since >= limits::kEmptyQuiet;
   switch (judge(look, {state.earlier, empty_for_long})) {
     case Verdict::kFinished:
@@ -162,7 +157,7 @@ void Watcher::State::conclude() {
       break;
     case Verdict::kTorn:
       if (state.tries++ > 0 || rejected.contains(path)) {
-        reject(path, look.incomplete);
+        reject(path, look.incomplete, look.after);
         state.reported_torn = true;
       }
       // From now on an event or a rescan that finds other times must bring it back.
@@ -194,14 +189,11 @@ void Watcher::State::keep_finished(const std::string& path, const Look& look) {
   }
   const bool rewritten = known->digest != look.digest || !same_file(known->stat, look.after, false);
   const auto told = finished.find(path);
-  const bool to_tell = rewritten && known->given != look.digest;
+  const bool to_tell = known->doubtful || (rewritten && known->given != look.digest);
   if (to_tell && (told == finished.end() || told->second.digest != look.digest)) {
     if (Status kept = snapshotter.commit(); !kept) {
       snapshotter.cancel();
-      warn_once("store-failed", "store-failed",
-                "'" + path + "' is finished but its content could not be kept: " + kept.error().message +
-                    "; it is tried again, and nothing newer is published until then");
-      return failed(path);
+      return not_kept(path, kept.error());
     }
     warned.erase("store-failed");
     store_ready_at = std::min<TimePoint>(store_ready_at, now + limits::kStoreReadyAfter);
@@ -214,7 +206,7 @@ void Watcher::State::keep_finished(const std::string& path, const Look& look) {
   known->stat = look.after;
   known->digest = look.digest;
   rejected.erase(path);
-  if (rewritten) {
+  if (rewritten || to_tell) {
     known->proven_at = now;
     parked.erase(path);
     if (to_tell) {
@@ -267,6 +259,16 @@ void Watcher::State::removed(const std::string& path) {
   settle(path);
 }
 
+void Watcher::State::not_kept(const std::string& path, const Error& error) {
+  const std::string why = "its content could not be kept: " + error.message;
+  warn_once("store-failed", "store-failed",
+            "'" + path + "' is finished but " + why +
+                "; the former content stays live, other files go on being published, and this one is tried "
+                "again and again, at once by 'moddev refresh'. Free some space if the disk is full");
+  (void)note_refusal(path, why, std::nullopt, true);
+  failed(path);
+}
+
 void Watcher::State::failed(const std::string& path) {
   Pending& state = pending[path];
   state.pause = doubled(state.pause, limits::kFailureRetryFirst, limits::kFailureRetryLast);
@@ -276,7 +278,10 @@ void Watcher::State::failed(const std::string& path) {
 void Watcher::State::settle(const std::string& path) {
   const auto found = pending.find(path);
   // Events that came during the look ask for another one.
-  if (found != pending.end() && !found->second.queued) pending.erase(found);
+  if (found == pending.end() || found->second.queued) return;
+  const bool aside = found->second.aside;
+  pending.erase(found);
+  if (aside) join_parked(path);
 }
 
 }  // namespace moddev::watcher

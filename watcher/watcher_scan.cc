@@ -40,28 +40,36 @@ void Watcher::State::plan_slow_rescan() {
 void Watcher::State::watch(const std::string& path) {
   const Status status = events.watch_directory(path);
   if (status) {
-    unwatched.erase(path);
-    if (unwatched.empty()) unwatched_poll_at = kNever;
+    watched_again(path);
     return;
   }
   if (status.error().code == ErrorCode::kNotFound) return;  // listing it will tell
-  if (status.error().code != ErrorCode::kLimit)
+  if (status.error().code == ErrorCode::kLimit) {
+    over_limit.insert(path);
+  } else if (status.error().code != ErrorCode::kPermission) {  // it cannot be listed either, and that is told
     warn_once("watch " + path, "directory-unwatched",
               status.error().message + "; it is listed every " +
                   std::to_string(std::chrono::seconds(limits::kUnwatchedPoll).count()) + " s instead");
+  }
   unwatched.insert(path);
   unwatched_poll_at = std::min(unwatched_poll_at, now + limits::kUnwatchedPoll);
 }
 
+void Watcher::State::watched_again(const std::string& path) {
+  unwatched.erase(path);
+  over_limit.erase(path);
+  if (unwatched.empty()) unwatched_poll_at = kNever;
+}
+
 void Watcher::State::tell_unwatched() {
-  if (unwatched.empty()) {
+  if (over_limit.empty()) {
     warned.erase("watch-limit");  // told again when it happens again
     return;
   }
   const std::string advice = events.limit_advice(tree.directory_count());
   if (advice.empty()) return;
   warn_once("watch-limit", "watch-limit",
-            std::to_string(unwatched.size()) + " of " + std::to_string(tree.directory_count()) +
+            std::to_string(over_limit.size()) + " of " + std::to_string(tree.directory_count()) +
                 " directories get no events, because " + advice +
                 ". Until then these directories are listed every " +
                 std::to_string(std::chrono::seconds(limits::kUnwatchedPoll).count()) +
@@ -86,7 +94,9 @@ void Watcher::State::scan_directory(const std::string& path, bool deep) {
         forget_directory(path, false);
     } else {
       // Not to see is not to know: what was published from there stays.
-      reject(path.empty() ? "." : path, listed.error().message);
+      const std::string& why = listed.error().message;
+      reject(path.empty() ? "." : path,
+             why + "; what was published from there stays. Make it readable, or ignore it");
     }
     return;
   }
@@ -165,7 +175,7 @@ bool Watcher::State::unchanged(const std::string& path, FileType type, const Kno
 void Watcher::State::forget_directory(const std::string& path, bool certain) {
   for (const std::string& below : tree.subtree(path)) {
     events.unwatch_directory(below);
-    unwatched.erase(below);
+    watched_again(below);
     rejected.erase(below);
     Tree::Directory* directory = tree.directory(below);
     directory->gone = true;
@@ -178,7 +188,8 @@ void Watcher::State::forget_directory(const std::string& path, bool certain) {
     }
     if (names.empty()) tree.remove_directory(below);
   }
-  if (unwatched.empty()) unwatched_poll_at = kNever;
+  watched_again(path);  // it may never have been listed
+  rejected.erase(path);
   // Files that were refused or are still waited for have no record in the tree.
   const std::string prefix = path + '/';
   for (auto& [name, state] : pending) {
@@ -189,6 +200,7 @@ void Watcher::State::forget_directory(const std::string& path, bool certain) {
 void Watcher::State::lost_root() {
   if (root_gone) return;
   root_gone = true;
+  root_gone_since = now;
   root_pause = limits::kRootRetryFirst;
   root_retry_at = now + root_pause;
   warn("root-gone",
@@ -196,6 +208,7 @@ void Watcher::State::lost_root() {
        "back");
   for (const std::string& path : tree.subtree("")) events.unwatch_directory(path);
   unwatched.clear();
+  over_limit.clear();
   unwatched_poll_at = kNever;
   scans.clear();
   scans_queued.clear();

@@ -48,6 +48,7 @@ struct Pending {
   bool late = false;     // was waited for long enough: holds nothing back any more
   bool reported_torn = false;
   bool closed = false;  // the last thing heard of it: a writer closed it
+  bool aside = false;   // what its build changed is parked until this is done
   int tries = 0;
   std::uint64_t serial = 0;  // when it became pending, in the order of all
   TimePoint noticed_at{};
@@ -67,6 +68,14 @@ struct Sync {
   std::uint64_t serial = 0;        // pending paths before this one belong to it
   std::optional<bool> ends_build;  // the end of a build barrier, and whether it succeeded
   bool takes_parked = false;       // what failed builds put aside goes out with it
+};
+
+/// Why a path is not published.
+struct Refusal {
+  std::string reason;
+  TimePoint since{};
+  bool failed = false;           // could not be read or kept, and is tried again
+  std::optional<FileStat> stat;  // of the file that was judged
 };
 
 struct Scan {
@@ -114,9 +123,11 @@ struct Watcher::State {
   TimePoint last_overflow{};
   Duration overflow_pause{};
   bool root_gone = false;
+  TimePoint root_gone_since{};
   TimePoint root_retry_at = kNever;
   Duration root_pause{};
-  std::set<std::string> unwatched;  // directories without events
+  std::set<std::string> unwatched;   // directories without events...
+  std::set<std::string> over_limit;  // ... those among them for which no watch was left
   TimePoint unwatched_poll_at = kNever;
 
   std::map<std::string, FileChange> finished;
@@ -126,7 +137,8 @@ struct Watcher::State {
   bool burst = false;                 // `finished` collects what follows many files that went out just now
   TimePoint store_ready_at = kNever;  // when it is made ready for what comes next
   std::map<std::string, FileChange> parked;
-  std::unordered_map<std::string, std::string> rejected;
+  std::vector<std::string> forgotten;  // remembered, but ignored nowadays
+  std::unordered_map<std::string, Refusal> rejected;
   std::set<std::string> warned;
 
   // Symlinks: where each leads, and back.
@@ -149,7 +161,12 @@ struct Watcher::State {
   [[nodiscard]] TimePoint next_deadline();
   void warn(std::string code, std::string message);
   void warn_once(const std::string& key, std::string code, std::string message);
-  void reject(const std::string& path, std::string reason);
+  void reject(const std::string& path, std::string reason,
+              const std::optional<FileStat>& judged = std::nullopt, bool failed = false);
+  /// As reject(), but a warning has told it.
+  bool note_refusal(const std::string& path, const std::string& reason, const std::optional<FileStat>& judged,
+                    bool failed);
+  void doubt(const std::string& path);
 
   // watcher_events.cc: what events do to paths
   bool read_events();
@@ -172,6 +189,7 @@ struct Watcher::State {
   void lost_root();
   void look_for_root();
   void watch(const std::string& path);
+  void watched_again(const std::string& path);
   void tell_unwatched();
   [[nodiscard]] bool unchanged(const std::string& path, FileType type, const KnownFile& known);
   void plan_slow_rescan();
@@ -185,6 +203,7 @@ struct Watcher::State {
   void keep_finished(const std::string& path, const Look& look);
   void vanished(const std::string& path);
   void removed(const std::string& path);
+  void not_kept(const std::string& path, const Error& error);
   void failed(const std::string& path);
   void settle(const std::string& path);  // no longer pending
 
@@ -194,6 +213,10 @@ struct Watcher::State {
   /// `since`: when the build said that it is done.
   std::size_t conclude_builds(TimePoint since);
   void take_parked(TimePoint since);
+  /// Whether what is parked waits for files that could not be kept.
+  [[nodiscard]] bool parked_is_part() const;
+  /// A file that what is parked waited for is done with.
+  void join_parked(const std::string& path);
   void progress_syncs();
   void progress_sync(Sync& sync);
   bool finish_sync(const Sync& sync);
@@ -201,6 +224,8 @@ struct Watcher::State {
   void flush();
   [[nodiscard]] bool holds(const Pending& state) const;
   [[nodiscard]] TimePoint hold_deadline();
+  /// Nothing but removals is to go out, and more names vanished: `rm -r` takes one after the other.
+  [[nodiscard]] bool removing_more() const;
   void begin_collecting();  // the first change since the last batch
   void remember_given(const Batch& batch);
 };

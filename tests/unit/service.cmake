@@ -1,5 +1,6 @@
 moddev_add_test(service_unit_test
   SOURCES
+    support/world/tiny_library.cc
     unit/service/daemon_policy_test.cc
     unit/service/daemon_refusal_test.cc
     unit/service/daemon_return_test.cc

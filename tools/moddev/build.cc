@@ -1,5 +1,6 @@
 // `moddev build -- COMMAND...`: runs a build as a barrier. All that it changes is one changeset when it
-// succeeds, and nothing when it fails. Its output and its exit code pass through; what we have to say goes to
+// succeeds, and nothing when it fails. Its output and its exit code pass through, but for a success whose
+// changes are refused or cannot be published: that is a failure. What we have to say goes to
 // standard error. Without a daemon the command runs all the same: nobody's build depends on us.
 #include <CLI/CLI.hpp>
 
@@ -16,6 +17,7 @@
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
 #include "tools/moddev/interrupt.h"
+#include "tools/moddev/outcome.h"
 #include "tools/moddev/terminal.h"
 
 namespace moddev::tools {
@@ -53,6 +55,8 @@ class Barrier {
     }
     if (renewed) silent_ = false;
   }
+  /// Why executors refused the epoch, as far as the daemon tells.
+  [[nodiscard]] std::string why_refused(Epoch epoch) { return tools::why_refused(*daemon_, epoch); }
   Result<BuildReply> end(bool success) { return ask(BuildAction::kEnd, success, kEndPatience); }
 
  private:
@@ -67,25 +71,29 @@ class Barrier {
   bool silent_ = false;
 };
 
-void tell_end(const Result<BuildReply>& end, bool success) {
+/// Ends the barrier. Returns whether the build was a success for the executors too.
+bool end_build(Barrier& barrier, bool success) {
+  const Result<BuildReply> end = barrier.end(success);
   if (!end) {
     mention(end.error().message +
             (success ? " What was built may not be live; ask with `moddev refresh`." : ""));
-    return;
+    return true;  // nobody's build depends on us
   }
   const std::string files = counted(end->files, "file");
+  const bool refused = success && end->epoch > end->committed_epoch;
+  const bool unpublished = success && complain_unpublished(end->unpublished, end->unpublished_files);
   if (!success) {
     if (end->files > 0)
       mention("The build failed: " + files + " that it changed stay unpublished until they change again.");
-  } else if (end->epoch > end->committed_epoch) {
-    mention("Epoch " + std::to_string(end->epoch) + " was refused by an executor, and epoch " +
-            std::to_string(end->committed_epoch) +
-            " stays live. `moddev watch` says who refused it and why.");
-  } else if (end->files > 0) {
+  } else if (refused) {
+    complain("Epoch " + std::to_string(end->epoch) + " was refused by an executor, and epoch " +
+             std::to_string(end->committed_epoch) + " stays live." + barrier.why_refused(end->epoch));
+  } else if (end->files > 0 && !unpublished) {
     mention(files + " went out together: epoch " + std::to_string(end->committed_epoch) + " is live.");
   }
   if (!end->unbroken)
     mention("The barrier was lost for a while, so that a part of the build may have been published early.");
+  return !refused && !unpublished;
 }
 
 int run_plain(const std::vector<std::string>& command) {
@@ -126,8 +134,8 @@ int run_build(const BuildFlags& flags) {
     exit_code = (*child)->ended_within(barrier->renew_after());
     if (!exit_code) barrier->renew();
   }
-  tell_end(barrier->end(*exit_code == 0), *exit_code == 0);
-  return *exit_code;
+  const bool live = end_build(*barrier, *exit_code == 0);
+  return *exit_code == 0 && !live ? kFailed : *exit_code;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "tools/moddev/asking.h"
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
+#include "tools/moddev/outcome.h"
 #include "tools/moddev/printer.h"
 
 namespace moddev::tools {
@@ -28,9 +29,14 @@ int run_refresh(const std::string& endpoint) {
     const auto now = (*daemon)->ask_for<SnapshotReply>(SnapshotRequest{}, kAnswerPatience);
     if (now && !now->pending && now->committed.epoch < reply->epoch) {
       complain("Epoch " + std::to_string(reply->epoch) + " was refused by an executor, and " + live +
-               " as before. `moddev watch` says who refused it and why.");
+               " as before." + why_refused(**daemon, reply->epoch));
+      (void)complain_unpublished(reply->unpublished, reply->unpublished_files);
       return kFailed;
     }
+  }
+  if (complain_unpublished(reply->unpublished, reply->unpublished_files)) {
+    complain("Everything else in " + (*daemon)->hello().directory + " is published: " + live + ".");
+    return kFailed;
   }
   return answered("Everything in " + (*daemon)->hello().directory + " is published: " + live + ".\n");
 }

@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 """From rename(2) or close(2) of a file until a line about it can be read from the watcher's output: `moddev watch`
 beside `inotifywait -m` and `watchman` (subscribed, as its users do), whichever are installed, in one run and in
-turns. moddev does more meanwhile: it proves the file finished, copies and hashes it, and records the epoch.
+turns. moddev does more meanwhile: it proves the file finished, copies and hashes it, and records the epoch. Its line
+comes through a thread of its own; "events socket" is what a client hears, which is told first: the announcement on the
+wire, received here.
    peers.py MODDEV [--rounds N] [--kib 64]"""
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -57,6 +60,30 @@ class Moddev:
 
     def wait(self, name):
         self.lines.wait(lambda line: b'"published"' in line and name.encode() in line)
+
+
+class ModdevWire(Moddev):
+    name = "moddev events socket"
+
+    def __init__(self, arguments, directory, state):
+        super().__init__(arguments, directory, state)
+        import msgpack
+        import zmq
+        context = zmq.Context()
+        requests = context.socket(zmq.DEALER)
+        requests.connect(f"ipc://{state}/moddev/default.sock")
+        requests.send_multipart([b"", msgpack.packb({"v": 1, "id": 1, "type": "hello", "software": "peers.py"})])
+        hello = msgpack.unpackb(requests.recv_multipart()[1])
+        self.events = context.socket(zmq.SUB)
+        self.events.connect(hello["events_endpoint"])
+        self.events.subscribe(b"moddev/1/")
+        self.events.rcvtimeo = 20_000
+        time.sleep(0.5)
+
+    def wait(self, name):
+        # The path is in the announcement as it is.
+        while not any(name.encode() in frame for frame in self.events.recv_multipart()):
+            pass
 
 
 class InotifyWait:
@@ -135,9 +162,13 @@ def main():
     print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, "
           f"load {os.getloadavg()[0]:.1f}; {arguments.kib} KiB, {arguments.rounds} rounds")
     base_p50 = {}
-    for make, program in ((InotifyWait, "inotifywait"), (Watchman, "watchman"), (Moddev, arguments.moddev)):
+    for make, program in ((InotifyWait, "inotifywait"), (Watchman, "watchman"), (Moddev, arguments.moddev),
+                          (ModdevWire, arguments.moddev)):
         if shutil.which(program) is None:
             print(f"  {program} is not installed")
+            continue
+        if make is ModdevWire and not all(importlib.util.find_spec(name) for name in ("msgpack", "zmq")):
+            print(f"  {make.name}: needs python3-zmq and python3-msgpack")
             continue
         with tempfile.TemporaryDirectory(prefix="moddev-peers-") as place:
             directory, state = os.path.join(place, "watched"), os.path.join(place, "state")

@@ -13,6 +13,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 /// A yard with modules to put into place, one after the other.
 class Build : public ::testing::Test {
@@ -109,6 +110,34 @@ TEST_F(Build, TheDaemonMayBeKilledAndStartedAgainMeanwhile) {
   EXPECT_EQ(yard_.run({"refresh"}).exit_code, 0);
   EXPECT_EQ(Json::parse(yard_.run({"status", "--json"}).out)["modules"].size(),
             static_cast<std::size_t>(kModules));
+}
+
+TEST_F(Build, ASuccessThatExecutorsRefuseIsAFailureWithTheReason) {
+  yard_.write_module("scorer", 1);
+  Process daemon = yard_.watch();
+  Process executor = yard_.start({"executor", "--name", "w1", "--json"});
+  executor.event("applied");
+  Yard other;
+  other.write_unloadable("scorer");
+  const Ran refused = yard_.run(command("cp " + other.build() + "/libscorer.so " + yard_.build() + "/"));
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("Epoch 2 was refused"), HasSubstr("epoch 1 stays live"),
+                                 HasSubstr("w1: scorer: ")));
+  EXPECT_EQ(
+      yard_.run(command("cp " + other.build() + "/libscorer.so " + yard_.build() + "/; exit 3")).exit_code,
+      3);
+  // What is no library any more is not tried again, and is named.
+  const Ran junk = yard_.run(command("echo junk > " + yard_.build() + "/libscorer.so"));
+  EXPECT_EQ(junk.exit_code, 1);
+  EXPECT_THAT(junk.err, AllOf(HasSubstr("libscorer.so is not published: it is not a shared library"),
+                              Not(HasSubstr("was refused"))));
+  const Ran refreshed = yard_.run({"refresh"});
+  EXPECT_EQ(refreshed.exit_code, 1);
+  EXPECT_THAT(refreshed.err,
+              AllOf(HasSubstr("libscorer.so is not published"), Not(HasSubstr("was refused"))));
+  // A build that has nothing to do with it succeeds.
+  const Ran fine = yard_.run(command("echo fine > " + yard_.build() + "/table.json"));
+  EXPECT_EQ(fine.exit_code, 0) << fine.err;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <filesystem>
 
 #include "tests/e2e/tools/program.h"
 
@@ -111,6 +112,48 @@ TEST(Restart, AStaleSocketIsNoDaemon) {
   EXPECT_THAT(status.err, HasSubstr("Nothing answers at "));
   Process daemon = yard.watch();
   EXPECT_EQ(yard.run({"status"}).exit_code, 0);
+}
+
+// A file that was rejected, or could not be read, lost its module when the daemon was started again.
+TEST(Restart, AFileThatIsRejectedKeepsItsModuleOverIt) {
+  Yard yard;
+  for (const char* name : {"text", "cut", "outside", "program", "twice", "removed"})
+    yard.write_module(name, 1);
+  auto daemon = std::make_unique<Process>(yard.watch());
+  daemon->event("committed");
+  const std::string dir = yard.build() + "/lib";
+  const std::string bytes = Yard::read_file(dir + "cut.so");
+  Yard::write_file(dir + "text.so", "text");
+  Yard::write_file(dir + "cut.so", bytes.substr(0, bytes.size() / 2));
+  Yard::write_file(yard.path() + "/elsewhere.so", bytes);
+  std::filesystem::remove(dir + "outside.so");
+  std::filesystem::create_symlink(yard.path() + "/elsewhere.so", dir + "outside.so");
+  std::filesystem::copy_file("/bin/true", dir + "program.so",
+                             std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::create_directory(yard.build() + "/second");
+  std::filesystem::copy_file(dir + "cut.so", yard.build() + "/second/libcut.so");
+  Yard::write_file(yard.build() + "/second/libtwice.so", bytes);
+  Yard::write_file(dir + "removed.so", "text");
+  for (const int signal : {SIGTERM, SIGKILL}) {
+    daemon->signal(signal);
+    daemon->wait();
+    daemon = std::make_unique<Process>(yard.watch());
+    const Ran refreshed = yard.run({"refresh"});
+    EXPECT_EQ(refreshed.exit_code, 1);
+    for (const char* name : {"text", "cut", "outside", "program", "twice", "removed"})
+      EXPECT_THAT(refreshed.err, HasSubstr("lib" + std::string(name) + ".so is not published: "));
+    const Json status = Json::parse(yard.run({"status", "--json"}).out);
+    EXPECT_EQ(status["modules"].size(), 6U);
+    for (const Json& module : status["modules"]) EXPECT_EQ(module["version"], 1) << module;
+  }
+  // It goes although this run never published it; another one becomes acceptable.
+  std::filesystem::remove(dir + "removed.so");
+  const auto is_removal = [](const Json& json) {
+    return json["modules"][0]["name"] == "removed" && json["modules"][0]["change"] == "removed";
+  };
+  EXPECT_EQ(daemon->event("published", is_removal)["modules"].size(), 1U);
+  yard.write_module("text", 2);
+  EXPECT_EQ(daemon->event("published")["modules"][0]["version"], 2);
 }
 
 }  // namespace

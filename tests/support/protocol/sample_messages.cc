@@ -24,6 +24,11 @@ AnnounceEvent sample_announcement() {
   return announce;
 }
 
+std::vector<UnpublishedFile> sample_unpublished() {
+  return {{"lib/libscorer.so", "its sections end behind the file"},
+          {"table.json", "No space left on device"}};
+}
+
 }  // namespace
 
 Uuid sample_uuid(std::uint8_t first) {
@@ -189,6 +194,10 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
       {"reply_module_latest", {7, latest}},
       {"reply_alive", {8, AliveReply{sample_daemon(), true, 8, 7}}},
       {"reply_refresh", {9, RefreshReply{8, 8}}},
+      {"reply_refresh_unpublished", {9, RefreshReply{8, 8, sample_unpublished(), 2}}},
+      {"reply_build_unpublished",
+       {13,
+        BuildReply{sample_daemon(), sample_uuid(0x50), 10'000, true, 50, 8, 8, sample_unpublished(), 40}}},
       {"reply_status", {10, status}},
       {"reply_ok", {11, OkReply{}}},
       {"reply_error", {12, ErrorReply{ErrorCode::kLimit, "Too many refreshes are waiting.", 250}}},

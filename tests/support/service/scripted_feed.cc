@@ -41,6 +41,12 @@ void ScriptedFeed::restart(TimePoint now) {
 
 watcher::Output ScriptedFeed::take_output() {
   watcher::Output taken = std::exchange(output, {});
+  if (!taken.batches.empty()) {
+    for (const std::string& path : std::exchange(remembered_, {})) {
+      if (!content.contains(path) && !unreadable.contains(path))
+        taken.batches.front().changes.push_back({path, path, true, {}, 0, {}});
+    }
+  }
   if (!hold_syncs) taken.synced = std::exchange(waiting_, {});
   return taken;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@ class ScriptedFeed final : public ChangeFeed {
   /// As after a new start of the daemon: one batch with everything that is there.
   void restart(TimePoint now);
 
+  void remember(const std::string& path, const Digest&) override { remembered_.insert(path); }
   TimePoint step(TimePoint) override { return kNever; }
   watcher::Output take_output() override;
   std::uint64_t request_sync() override {
@@ -33,12 +35,18 @@ class ScriptedFeed final : public ChangeFeed {
   void renew_build(std::uint64_t id, TimePoint) override { ++builds.at(id); }
   void end_build(std::uint64_t id, bool success) override { ended.emplace_back(id, success); }
   [[nodiscard]] bool holds_back() const override { return holding_back; }
+  [[nodiscard]] std::vector<watcher::Unpublished> unpublished() const override { return unfinished; }
+  [[nodiscard]] bool is_away(const std::string& path) const override { return away.contains(path); }
   [[nodiscard]] std::vector<int> descriptors() const override { return {}; }
   [[nodiscard]] std::string backend() const override { return "scripted"; }
 
   std::map<std::string, std::string> content;
   /// Syncs are not completed as long as this is set.
   bool hold_syncs = false;
+  std::vector<watcher::Unpublished> unfinished;
+  /// Paths that are there, and of which nothing can be told.
+  std::set<std::string> unreadable;
+  std::set<std::string> away;
   /// As if a build were held.
   bool holding_back = false;
   /// What the next take_output() gives, besides completed syncs.
@@ -48,6 +56,7 @@ class ScriptedFeed final : public ChangeFeed {
   std::vector<std::pair<std::uint64_t, bool>> ended;
 
  private:
+  std::set<std::string> remembered_;
   std::vector<std::uint64_t> waiting_;
   std::uint64_t last_sync_ = 0;
   std::uint64_t last_build_ = 0;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,13 +29,18 @@ class Listener {
         const auto bytes = blobs_.read(change.digest);
         MODDEV_ASSERT(bytes.ok(), "a change names bytes that are not in the store");
         std::string content(as_text(**bytes));
-        // Handing out what is held already would be a version without a change.
-        if (holds.contains(change.path) && holds[change.path] == content) ++empty_changes;
+        // Handing out what is held already would be a version without a change, unless it was in doubt.
+        const bool in_doubt = doubtful.erase(change.path) > 0;
+        if (holds.contains(change.path) && holds[change.path] == content) {
+          if (!in_doubt) ++empty_changes;
+          continue;
+        }
         history[change.path].push_back(content);
         holds[change.path] = std::move(content);
       }
       batches.push_back(std::move(batch));
     }
+    doubtful.insert(output.doubtful.begin(), output.doubtful.end());
     std::ranges::move(output.rejections, std::back_inserter(rejections));
     std::ranges::move(output.warnings, std::back_inserter(warnings));
     std::ranges::move(output.synced, std::back_inserter(synced));
@@ -45,6 +51,7 @@ class Listener {
 
   std::map<std::string, std::string> holds;
   std::map<std::string, std::vector<std::string>> history;
+  std::set<std::string> doubtful;
   std::vector<Batch> batches;
   std::vector<Rejection> rejections;
   std::vector<Warning> warnings;

@@ -1,4 +1,5 @@
 // What was refused: kept away from everyone, remembered, and tried again when there is a reason to.
+#include "tests/support/world/tiny_library.h"
 #include "tests/unit/service/daemon_fixture.h"
 
 namespace moddev::daemon {
@@ -111,6 +112,48 @@ TEST_F(DaemonTest, WhoGoesBackToWhatIsLiveHearsNoMoreOfTheRefusal) {
   // The same mistake again is told again.
   write({{"m", "bad"}});
   EXPECT_EQ(all<AbortedEvent>().size(), 2U);
+}
+
+// What was refused was proposed again although nobody had it on disk any more.
+TEST_F(DaemonTest, RefusedContentWhoseFileIsNoLibraryAnyMoreIsNotTriedAgain) {
+  Executor& executor = add("w");
+  write({{"libm.so", sim::build({"", {}, "good"})}});
+  executor.refuses = true;
+  write({{"libm.so", sim::build({"", {}, "bad"})}});
+  ASSERT_EQ(journal->head(), 2U);
+  write({{"libm.so", "junk"}});
+  const auto reply = std::get<RefreshReply>(ask(executor, RefreshRequest{}));
+  EXPECT_EQ(journal->head(), 2U);
+  EXPECT_EQ(reply.epoch, 1U);
+  EXPECT_EQ(reply.committed_epoch, 1U);
+  ASSERT_EQ(reply.unpublished.size(), 1U);
+  EXPECT_EQ(reply.unpublished[0].path, "libm.so");
+  EXPECT_EQ(reply.unpublished_files, 1U);
+}
+
+// Restarted while a file could not be read, the daemon removed its module from every executor.
+TEST_F(DaemonTest, AModuleWhoseFileCannotBeUsedAfterARestartStays) {
+  Executor& executor = add("w");
+  write({{"a", "1"}, {"b", "1"}, {"libm.so", sim::build({"", {}, "good"})}});
+  ASSERT_EQ(journal->committed().modules.size(), 3U);
+  daemon.reset();
+  std::map<std::string, std::string> found = {{"libm.so", "junk"}};
+  feed.change_unseen(blobs, found);
+  feed.unreadable = {"a"};
+  start();
+  feed.restart(now);
+  settle();
+  executor.join();
+  pass(seconds(2));
+  EXPECT_EQ(journal->committed().epoch, 2U);
+  EXPECT_EQ(journal->committed().find("b"), nullptr) << "what is gone is removed";
+  ASSERT_NE(journal->committed().find("a"), nullptr);
+  ASSERT_NE(journal->committed().find("m"), nullptr);
+  EXPECT_EQ(journal->committed().find("m")->version, 1U);
+  // Removed while this run never published it.
+  feed.output.batches.push_back({{{"a", "a", true, {}, 0, now}, {"libm.so", "libm.so", true, {}, 0, now}}});
+  settle();
+  EXPECT_TRUE(journal->committed().modules.empty());
 }
 
 }  // namespace

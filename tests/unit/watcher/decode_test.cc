@@ -62,8 +62,8 @@ struct DecodeCase {
 
 TEST(InotifyDecode, EachMaskMeansWhatItMeans) {
   const DecodeCase cases[] = {
-      {"a new file", 1, IN_CREATE, "a", {{Kind::kChanged, "a", {}}}},
-      {"written", 2, IN_MODIFY, "a", {{Kind::kChanged, "sub/a", {}}}},
+      {"a new file", 1, IN_CREATE, "a", {{Kind::kWritten, "a", {}}}},
+      {"written", 2, IN_MODIFY, "a", {{Kind::kWritten, "sub/a", {}}}},
       {"closed", 2, IN_CLOSE_WRITE, "a", {{Kind::kClosedWrite, "sub/a", {}}}},
       {"chmod", 1, IN_ATTRIB, "a", {{Kind::kAttributes, "a", {}}}},
       {"deleted", 1, IN_DELETE, "a", {{Kind::kRemoved, "a", {}}}},
@@ -97,6 +97,15 @@ TEST(InotifyDecode, BothHalvesOfARenameMakeItCertain) {
   const auto decoded = decode({record(1, IN_MOVED_FROM, 7, "a"), record(2, IN_MOVED_TO, 7, "b")});
   EXPECT_THAT(decoded.events, ElementsAre(WatchEvent{Kind::kRenamedAway, "a", "sub/b"},
                                           WatchEvent{Kind::kChanged, "sub/b", {}}));
+}
+
+TEST(InotifyDecode, ADirectoryThatIsRenamedInsideIsAwayForCertain) {
+  const auto inside =
+      decode({record(1, IN_MOVED_FROM | IN_ISDIR, 7, "a"), record(2, IN_MOVED_TO | IN_ISDIR, 7, "b")});
+  EXPECT_THAT(inside.events, ElementsAre(WatchEvent{Kind::kRenamedAway, "a", "sub/b"},
+                                         WatchEvent{Kind::kDirectory, "sub/b", {}}));
+  const auto out = decode({record(1, IN_MOVED_FROM | IN_ISDIR, 7, "a")});
+  EXPECT_THAT(out.events, ElementsAre(WatchEvent{Kind::kRemoved, "a", {}}));
 }
 
 TEST(InotifyDecode, HalvesOfDifferentRenamesAreNoPair) {

@@ -298,5 +298,55 @@ TEST(WatcherLimits, OneReadTakesSoMuchFromTheKernelAndLeavesTheRest) {
   EXPECT_EQ(all, 2U * count);
 }
 
+/// A source that may not watch some directory.
+class DeniedEvents final : public EventSource {
+ public:
+  explicit DeniedEvents(EventSource& events) : events_(events) {}
+  Status watch_directory(const std::string& path) override {
+    if (path == "closed") return Error{ErrorCode::kPermission, "cannot watch the directory 'closed'", EACCES};
+    return events_.watch_directory(path);
+  }
+  void unwatch_directory(const std::string& path) override { events_.unwatch_directory(path); }
+  std::vector<WatchEvent> read(TimePoint now) override { return events_.read(now); }
+  [[nodiscard]] TimePoint next_poll() const override { return events_.next_poll(); }
+  [[nodiscard]] std::vector<int> descriptors() const override { return events_.descriptors(); }
+  [[nodiscard]] std::string name() const override { return events_.name(); }
+  [[nodiscard]] std::string limit_advice(std::size_t) const override { return "max_user_watches is used up"; }
+
+ private:
+  EventSource& events_;
+};
+
+// The message blamed max_user_watches.
+TEST(WatcherLimits, ADirectoryThatMayNotBeReadIsToldWithItsReasonAndPath) {
+  FakeFileSystem files;
+  testing::FakeEventSource fake(files);
+  DeniedEvents events(fake);
+  MemoryBlobStore blobs;
+  files.make_directory("closed");
+  files.write("closed/a.txt", "x");
+  files.deny("closed", true);
+  Watcher watcher({}, files, events, blobs);
+  testing::Listener listener(blobs);
+  TimePoint now{seconds(1)};
+  const auto run = [&](Duration length) {
+    for (const TimePoint end = now + length; now < end;) {
+      const TimePoint due = watcher.step(now);
+      listener.take(watcher.take_output());
+      now = std::min(end, std::max(due, now + milliseconds(1)));
+    }
+  };
+  run(seconds(3));
+  EXPECT_THAT(listener.warnings, IsEmpty());
+  ASSERT_THAT(listener.rejections, SizeIs(1));
+  EXPECT_EQ(listener.rejections[0].path, "closed");
+  EXPECT_THAT(listener.rejections[0].reason, HasSubstr("Make it readable"));
+  EXPECT_THAT(watcher.unpublished(), SizeIs(1));
+  files.deny("closed", false);
+  run(seconds(3));
+  EXPECT_EQ(listener.holds, files.all_files());
+  EXPECT_THAT(watcher.unpublished(), IsEmpty());
+}
+
 }  // namespace
 }  // namespace moddev::watcher

@@ -129,5 +129,79 @@ TEST(Watcher, ASyncWaitsForTheBuildWithoutSpinning) {
   EXPECT_THAT(world.listener.synced, ElementsAre(id));
 }
 
+/// The files that are told to be unpublished.
+std::vector<std::string> unpublished(const World& world) {
+  std::vector<std::string> paths;
+  for (const Unpublished& file : world.watcher.unpublished()) paths.push_back(file.path);
+  return paths;
+}
+
+TEST(Watcher, WhatIsNotPublishedIsNamedWithItsReason) {
+  World world;
+  world.files.write("denied.txt", "x");
+  world.files.deny("denied.txt", true);
+  const auto writer = world.files.begin_write("open.txt");
+  world.files.append(writer, "half");
+  world.run(seconds(4));
+  EXPECT_THAT(unpublished(world), ElementsAre("denied.txt", "open.txt"));
+  EXPECT_EQ(world.watcher.unpublished()[0].why, Unpublished::Why::kRefused);
+  EXPECT_EQ(world.watcher.unpublished()[1].why, Unpublished::Why::kWriting);
+  world.files.close(writer);
+  world.files.remove("denied.txt");
+  world.run(seconds(1));
+  EXPECT_THAT(unpublished(world), IsEmpty());
+  world.files.remove_root();
+  world.run(seconds(1));
+  EXPECT_THAT(unpublished(world), ElementsAre("."));
+  EXPECT_EQ(world.watcher.unpublished()[0].why, Unpublished::Why::kFailed);
+}
+
+// A sync passed over what had failed a moment before, and so `moddev refresh` called it published.
+TEST(Watcher, ASyncTriesWhatFailedOnceMore) {
+  World world;
+  world.run();
+  world.files.fail_opens(1'000'000);
+  world.files.write("a.txt", "x");
+  world.run(seconds(60));
+  EXPECT_THAT(unpublished(world), ElementsAre("a.txt"));
+  const std::uint64_t first = world.watcher.request_sync();
+  world.run(milliseconds(100));
+  EXPECT_THAT(world.listener.synced, ElementsAre(first));
+  EXPECT_THAT(unpublished(world), ElementsAre("a.txt"));
+  world.files.fail_opens(0);
+  const std::uint64_t second = world.watcher.request_sync();
+  world.run(milliseconds(100));
+  EXPECT_THAT(world.listener.synced, ElementsAre(first, second));
+  EXPECT_EQ(world.listener.holds, world.files.all_files());
+  EXPECT_THAT(unpublished(world), IsEmpty());
+}
+
+TEST(Watcher, ABuildOfWhichAFileCannotBeReadGoesOutWholeOrNotAtAll) {
+  World world;
+  world.run();
+  const std::uint64_t build = world.watcher.begin_build(world.now);
+  world.files.write("a.txt", "a");
+  world.files.write("b.txt", "b");
+  world.step();
+  world.files.fail_opens(1'000'000);
+  world.files.write("c.txt", "c");
+  world.step();
+  world.watcher.end_build(build, true);
+  world.run(seconds(4));
+  EXPECT_THAT(world.listener.holds, IsEmpty());
+  EXPECT_TRUE(world.listener.warned("build-incomplete"));
+  EXPECT_THAT(unpublished(world), ElementsAre("a.txt", "b.txt", "c.txt"));
+  // Not even a sync takes a part of it.
+  (void)world.watcher.request_sync();
+  world.run(seconds(1));
+  EXPECT_THAT(world.listener.holds, IsEmpty());
+  const std::size_t before = world.listener.batches.size();
+  world.files.fail_opens(0);
+  world.run(limits::kFailureRetryLast + seconds(1));
+  EXPECT_EQ(world.listener.holds, world.files.all_files());
+  EXPECT_THAT(world.listener.batches, SizeIs(before + 1)) << "together";
+  EXPECT_THAT(unpublished(world), IsEmpty());
+}
+
 }  // namespace
 }  // namespace moddev::watcher

@@ -410,5 +410,59 @@ TEST(Watcher, AChangeOfModeCostsNoCopy) {
   EXPECT_EQ(world.files.opens(), opens);
 }
 
+/// Tells of writing as inotify does: that somebody has the file open.
+class TellsOfWriting final : public EventSource {
+ public:
+  explicit TellsOfWriting(EventSource& events) : events_(events) {}
+  Status watch_directory(const std::string& path) override { return events_.watch_directory(path); }
+  void unwatch_directory(const std::string& path) override { events_.unwatch_directory(path); }
+  std::vector<WatchEvent> read(TimePoint now) override {
+    std::vector<WatchEvent> read = events_.read(now);
+    for (WatchEvent& event : read) {
+      if (event.kind == WatchEvent::Kind::kChanged) event.kind = WatchEvent::Kind::kWritten;
+    }
+    return read;
+  }
+  [[nodiscard]] TimePoint next_poll() const override { return events_.next_poll(); }
+  [[nodiscard]] std::vector<int> descriptors() const override { return events_.descriptors(); }
+  [[nodiscard]] std::string name() const override { return events_.name(); }
+
+ private:
+  EventSource& events_;
+};
+
+// Each file that was written in place was opened two or three times, first while its writer had it open.
+TEST(Watcher, WhatIsBeingWrittenIsLookedAtWhenItIsClosed) {
+  testing::FakeFileSystem files;
+  testing::FakeEventSource fake(files);
+  TellsOfWriting events(fake);
+  MemoryBlobStore blobs;
+  Watcher watcher({}, files, events, blobs);
+  testing::Listener listener(blobs);
+  TimePoint now{seconds(1)};
+  const auto step = [&] {
+    const TimePoint due = watcher.step(now);
+    listener.take(watcher.take_output());
+    return due;
+  };
+  step();
+  const auto writer = files.begin_write("a.txt");
+  files.append(writer, "x");
+  step();
+  EXPECT_EQ(files.opens(), 0U);
+  files.close(writer);
+  step();
+  EXPECT_EQ(files.opens(), 1U);
+  EXPECT_EQ(listener.holds, files.all_files());
+  // Nobody closes anything: it is looked at after a moment.
+  files.truncate("a.txt", 1);
+  files.hard_link("a.txt", "b.txt");
+  EXPECT_EQ(step(), now + limits::kCloseExpected);
+  now += limits::kCloseExpected;
+  files.advance_time(Duration(limits::kCloseExpected).count());
+  step();
+  EXPECT_EQ(listener.holds, files.all_files());
+}
+
 }  // namespace
 }  // namespace moddev::watcher

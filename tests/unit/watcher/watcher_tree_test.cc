@@ -285,5 +285,78 @@ TEST(Watcher, AFileMayBecomeADirectoryAndBack) {
   EXPECT_EQ(world.listener.holds, world.files.all_files());
 }
 
+TEST(Watcher, WhatAFormerRunHandedOutIsToldAgainOrRemoved) {
+  World world;
+  world.files.make_directory("d");
+  world.files.write("d/same.txt", "1");
+  world.files.write("other.txt", "new");
+  world.files.write("denied.txt", "1");
+  world.files.deny("denied.txt", true);
+  for (const char* path : {"d/same.txt", "denied.txt", "gone.txt", "dir/below/gone.txt", "core.o"})
+    world.watcher.remember(path, digest_of("1"));
+  world.watcher.remember("other.txt", digest_of("old"));
+  world.run(seconds(1));
+  ASSERT_THAT(world.listener.batches, SizeIs(1)) << "also what is gone belongs to the first batch";
+  std::vector<std::string> told;
+  for (const FileChange& change : world.listener.batches[0].changes)
+    told.push_back((change.removed ? "-" : "+") + change.path);
+  EXPECT_THAT(told, ElementsAre("-core.o", "+d/same.txt", "-dir/below/gone.txt", "-gone.txt", "+other.txt"));
+  ASSERT_THAT(world.watcher.unpublished(), SizeIs(1));
+  EXPECT_EQ(world.watcher.unpublished()[0].path, "denied.txt");
+  // Also when it goes later.
+  world.files.remove("denied.txt");
+  world.run(seconds(1));
+  ASSERT_THAT(world.listener.batches, SizeIs(2));
+  EXPECT_TRUE(world.listener.batches[1].changes[0].removed);
+  EXPECT_THAT(world.watcher.unpublished(), IsEmpty());
+}
+
+TEST(Watcher, WhatCannotBeReadIsDoubtfulUntilItCanAgain) {
+  World world;
+  world.files.write("a.txt", "x");
+  world.run();
+  world.files.deny("a.txt", true);
+  world.files.write("a.txt", "y");
+  world.deadline = world.watcher.step(world.now);
+  Output output = world.watcher.take_output();
+  EXPECT_THAT(output.doubtful, ElementsAre("a.txt"));
+  EXPECT_THAT(output.rejections, SizeIs(1));
+  world.files.deny("a.txt", false);
+  world.files.write("a.txt", "x");
+  world.deadline = world.watcher.step(world.now);
+  output = world.watcher.take_output();
+  ASSERT_THAT(output.batches, SizeIs(1)) << "told although the bytes are those that were handed out";
+  EXPECT_THAT(output.batches[0].changes, SizeIs(1));
+  EXPECT_THAT(output.doubtful, IsEmpty());
+}
+
+// `rm -r` of a directory with many modules made an epoch of each.
+TEST(Watcher, FilesRemovedOneAfterTheOtherGoOutTogether) {
+  World world;
+  for (int i = 0; i < 40; ++i) world.files.write("f" + std::to_string(i), "x");
+  world.run();
+  for (int i = 0; i < 40; ++i) {
+    world.files.remove("f" + std::to_string(i));
+    world.run(milliseconds(2));
+  }
+  world.run(seconds(1));
+  EXPECT_THAT(world.listener.holds, IsEmpty());
+  EXPECT_THAT(world.listener.batches, SizeIs(2));
+}
+
+TEST(Watcher, RemovalsWaitOnlySoLongForMore) {
+  World world;
+  for (int i = 0; i < 100; ++i) world.files.write("f" + std::to_string(i), "x");
+  world.run();
+  for (int i = 0; i < 100; ++i) {
+    world.files.remove("f" + std::to_string(i));
+    world.run(milliseconds(10));
+  }
+  EXPECT_GT(world.listener.batches.size(), 2U) << "not until all is over";
+  world.run(seconds(1));
+  EXPECT_THAT(world.listener.holds, IsEmpty());
+  EXPECT_LE(world.listener.batches.size(), 6U);
+}
+
 }  // namespace
 }  // namespace moddev::watcher

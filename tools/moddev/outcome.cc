@@ -1,0 +1,31 @@
+#include "tools/moddev/outcome.h"
+
+#include "tools/moddev/asking.h"
+#include "tools/moddev/diagnostics.h"
+#include "tools/moddev/terminal.h"
+
+namespace moddev::tools {
+
+std::string why_refused(client::Requester& daemon, Epoch epoch) {
+  const auto history = daemon.ask_for<HistoryReply>(HistoryRequest{"", epoch + 1, 1}, kAnswerPatience);
+  if (!history || history->entries.empty() || history->entries.front().epoch != epoch) return {};
+  std::string text;
+  for (const ExecutorFailure& failure : history->entries.front().failures) {
+    text += ' ' + failure.executor + ": ";
+    if (!failure.module.empty()) text += failure.module + ": ";
+    text += failure.error;
+    if (!text.ends_with('.')) text += '.';
+  }
+  return text;
+}
+
+bool complain_unpublished(const std::vector<UnpublishedFile>& files, std::uint64_t count) {
+  for (const UnpublishedFile& file : files)
+    complain(printable(file.path + " is not published: " + file.reason + "."));
+  if (count > files.size())
+    complain(counted(count - files.size(), "more file") + " of " + std::to_string(count) +
+             " are not named here.");
+  return count > 0;
+}
+
+}  // namespace moddev::tools
