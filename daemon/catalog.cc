@@ -120,6 +120,10 @@ void Catalog::settle(const std::string& name, const IsAway& is_away, TimePoint s
   }
   const ModuleKind kind = identify_module(*path)->kind;
   // A program without an extension is a blob by its name; only its bytes tell.
+  const auto have = modules_.find(name);
+  const bool accepted =
+      have != modules_.end() && have->second.digest == file.digest && have->second.kind == kind;
+  if (accepted) return take(name, *path, kind, outcome);
   bool elf = kind == ModuleKind::kNative;
   if (kind == ModuleKind::kBlob) {
     const auto head = blobs_.read_range(file.digest, 0, 4);

@@ -11,6 +11,9 @@ namespace moddev::watcher::limits {
 
 using namespace moddev::limits;  // so that `limits::` in the watcher means both
 
+/// The file of proofs for the next run (proof_memory.h): a larger one is not written, and not read.
+inline constexpr std::uint64_t kProofMemoryBytes = 64ULL * 1024 * 1024;
+
 // ------------------------------------------------------------------------------------------ work in one step
 
 /// Bytes that are read and hashed in one step(). A larger file is continued in the next one, under its lease.

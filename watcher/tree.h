@@ -28,6 +28,10 @@ struct KnownFile {
   bool fresh = true;
   /// `given` is not what the path holds, or nobody knows: what is found next is told in any case.
   bool doubtful = false;
+  /// Proven under a lease.
+  bool leased = false;
+  /// Proven by a former run, and not seen yet by this one.
+  bool trusted = false;
   TimePoint proven_at{};
 };
 

@@ -23,6 +23,33 @@ void Watcher::remember(const std::string& path, const Digest& digest) {
   KnownFile* known = s.tree.add_file(path);
   known->given = digest;
   known->doubtful = true;
+  const auto former = s.former.find(path);
+  if (former == s.former.end() || former->second.digest != digest) return;
+  known->digest = digest;
+  known->stat = former->second.stat;
+  known->fresh = false;
+  known->leased = known->trusted = true;
+}
+
+void Watcher::trust(std::vector<ProvenFile> files) {
+  for (ProvenFile& file : files) {
+    std::string path = file.path;
+    state_->former.insert_or_assign(std::move(path), std::move(file));
+  }
+}
+
+std::vector<ProvenFile> Watcher::proven() const {
+  std::vector<ProvenFile> files;
+  for (const auto& [directory, content] : state_->tree.directories()) {
+    for (const KnownFile& file : content.files) {
+      const bool settled = !file.digest.is_zero() && file.digest == file.given && !file.doubtful;
+      if (!settled || !file.leased || file.fresh) continue;
+      std::string path = Tree::join(directory, file.name);
+      if (state_->link_target.contains(path) || state_->pending.contains(path)) continue;
+      files.push_back({std::move(path), file.digest, file.stat});
+    }
+  }
+  return files;
 }
 
 TimePoint Watcher::step(TimePoint now) {
@@ -154,6 +181,7 @@ void Watcher::State::start() {
   finished_since = now;
   for (const std::string& path : forgotten) finished[path] = {path, path, true, {}, 0, now};
   forgotten.clear();
+  former.clear();
   queue_scan("", true);
 }
 

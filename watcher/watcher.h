@@ -15,10 +15,10 @@
 #include "protocol/clock.h"
 #include "protocol/digest.h"
 #include "protocol/result.h"
+#include "watcher/file_system.h"
 
 namespace moddev::watcher {
 
-class FileSystem;   // file_system.h
 class EventSource;  // event_source.h
 
 struct WatcherOptions {
@@ -61,6 +61,15 @@ struct Warning {
   std::string code;
   std::string message;
   friend bool operator==(const Warning&, const Warning&) = default;
+};
+
+/// A file whose content was proven, under a lease and long enough after its last change, when it had this
+/// stat: as long as the machine runs, an equal stat proves the same content.
+struct ProvenFile {
+  std::string path;
+  Digest digest;
+  FileStat stat;
+  friend bool operator==(const ProvenFile&, const ProvenFile&) = default;
 };
 
 /// A file that is there, or was when it was last seen, whose present content is not published.
@@ -112,6 +121,12 @@ class Watcher {
   ~Watcher();
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
+
+  /// Before remember(): what a former run on this directory proved, since the machine was started. What is
+  /// remembered with this digest, and found with this stat, need not be read again.
+  void trust(std::vector<ProvenFile> files);
+  /// What a later run may trust.
+  [[nodiscard]] std::vector<ProvenFile> proven() const;
 
   /// Before the first step(): a former run handed out `digest` for `path`. In the first batch, or when it is
   /// known, comes what the path holds now, also when that is the same, or that it is removed.

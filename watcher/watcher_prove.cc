@@ -203,6 +203,8 @@ void Watcher::State::keep_finished(const std::string& path, const Look& look) {
   const std::int64_t newest = std::max(look.after.mtime_ns, look.after.ctime_ns);
   const bool confirmed = !rewritten && now - known->proven_at >= limits::kStampGranularity;
   known->fresh = !confirmed && (stamp == 0 || stamp - newest < Duration(limits::kStampGranularity).count());
+  known->leased = look.lease == LeaseState::kHeld;
+  known->trusted = false;
   known->stat = look.after;
   known->digest = look.digest;
   rejected.erase(path);
@@ -210,20 +212,26 @@ void Watcher::State::keep_finished(const std::string& path, const Look& look) {
     known->proven_at = now;
     parked.erase(path);
     if (to_tell) {
-      begin_collecting();
-      FileChange change;
-      change.path = path;
-      const auto link = link_target.find(path);
-      change.real_path = link == link_target.end() ? path : link->second;
-      change.digest = look.digest;
-      change.size = look.after.size;
-      change.noticed_at = pending[path].noticed_at;
-      finished[path] = std::move(change);
+      hand_over(path, look.digest, look.after.size, pending[path].noticed_at);
     } else {
       finished.erase(path);  // back to what is known outside
     }
   }
   settle(path);
+}
+
+/// The content of `path` is to go out.
+void Watcher::State::hand_over(const std::string& path, const Digest& digest, std::uint64_t size,
+                               TimePoint noticed) {
+  begin_collecting();
+  FileChange change;
+  change.path = path;
+  const auto link = link_target.find(path);
+  change.real_path = link == link_target.end() ? path : link->second;
+  change.digest = digest;
+  change.size = size;
+  change.noticed_at = noticed;
+  finished[path] = std::move(change);
 }
 
 void Watcher::State::vanished(const std::string& path) {

@@ -1,5 +1,6 @@
 // Directories: watch first, then list, and compare with what is known.
 #include <algorithm>
+#include <utility>
 
 #include "watcher/watcher_state.h"
 
@@ -153,7 +154,10 @@ void Watcher::State::found(const std::string& path, FileType type) {
     return;
   }
   KnownFile* known = tree.find(path);
-  if (known != nullptr && !known->digest.is_zero() && unchanged(path, type, *known)) return;
+  if (known != nullptr && !known->digest.is_zero() && unchanged(path, type, *known)) {
+    if (std::exchange(known->trusted, false)) hand_over(path, known->digest, known->stat.size, now);
+    return;
+  }
   Pending& state = pending[path];
   state.noticed_at = now;
   state.serial = next_serial++;

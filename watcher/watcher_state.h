@@ -137,7 +137,8 @@ struct Watcher::State {
   bool burst = false;                 // `finished` collects what follows many files that went out just now
   TimePoint store_ready_at = kNever;  // when it is made ready for what comes next
   std::map<std::string, FileChange> parked;
-  std::vector<std::string> forgotten;  // remembered, but ignored nowadays
+  std::unordered_map<std::string, ProvenFile> former;  // until the first step
+  std::vector<std::string> forgotten;                  // remembered, but ignored nowadays
   std::unordered_map<std::string, Refusal> rejected;
   std::set<std::string> warned;
 
@@ -185,6 +186,7 @@ struct Watcher::State {
   void scan();
   void scan_directory(const std::string& path, bool deep);
   void found(const std::string& path, FileType type);
+  void hand_over(const std::string& path, const Digest& digest, std::uint64_t size, TimePoint noticed);
   void forget_directory(const std::string& path, bool certain);
   void lost_root();
   void look_for_root();

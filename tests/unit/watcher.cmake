@@ -3,6 +3,7 @@ moddev_add_test(watcher_unit_test
   SOURCES
     unit/watcher/decode_test.cc
     unit/watcher/limits_test.cc
+    unit/watcher/proof_memory_test.cc
     unit/watcher/watcher_barrier_test.cc
     unit/watcher/watcher_model_test.cc
     unit/watcher/watcher_test.cc
