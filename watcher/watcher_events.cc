@@ -124,6 +124,11 @@ void Watcher::State::overflowed() {
                        ? Duration(limits::kOverflowPauseFirst)
                        : std::min<Duration>(2 * overflow_pause, limits::kOverflowPauseLast);
   last_overflow = now;
+  if (!again)
+    warn("events-lost",
+         "more changed at once than the system could report, so the whole directory is looked at again; "
+         "nothing is "
+         "missed, it only takes longer");
   overflow_rescan_at = std::min(overflow_rescan_at, now + overflow_pause);
 }
 
