@@ -151,6 +151,9 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
       tell(WarningEvent{"executor_failed", describe(action)});
       if (action.epoch == journal.committed().epoch) unusable = std::move(action);
       break;
+    case Kind::kNote:
+      tell(WarningEvent{"executor_note", action.executor->name + ": " + action.reason});
+      break;
     case Kind::kReturn:
       dying_of = std::move(action);
       break;

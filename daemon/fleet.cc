@@ -254,6 +254,14 @@ bool Fleet::alive(const AliveRequest& request, TimePoint now) {
   member.heard = now;
   member.pins = request.pins;
   member.retired_bytes = request.retired_bytes;
+  for (const std::string& note : request.notes) {
+    if (std::find(member.notes.begin(), member.notes.end(), note) != member.notes.end()) continue;
+    FleetAction told = action(Kind::kNote);
+    told.executor = member.identity;
+    told.reason = note;
+    waiting_.push_back(std::move(told));
+  }
+  member.notes = request.notes;
   if (request.epoch > 0) take_applied(member, request.epoch, now);  // an ack may have been lost
   member.state = request.state;
   return true;

@@ -76,6 +76,7 @@ struct FleetAction {
     kJoined,
     kLeft,
     kFailed,  // `executor` cannot use the committed `epoch`: `failures` say why. It goes on with what it has
+    kNote,    // a person should know `reason` of `executor`. Once, for as long as it is so
     kReturn,  // executors died of the committed `epoch`, `reason` says which: go back to the one before
   };
   Kind kind = Kind::kSettled;
@@ -85,12 +86,12 @@ struct FleetAction {
   std::vector<Uuid> canaries;                // kTrial
   bool on_trial = false;                     // kAbort: canaries run the epoch already, or died of it
   std::vector<Uuid> died;                    // kAbort: canaries that fell silent in the trial
-  std::optional<ExecutorIdentity> executor;  // kExcluded, kJoined, kLeft, kFailed
+  std::optional<ExecutorIdentity> executor;  // kExcluded, kJoined, kLeft, kFailed, kNote
   Epoch runs = 0;                            // kFailed: what the executor runs
   std::uint64_t applied = 0;                 // kSettled
   std::uint64_t excluded = 0;                // kSettled: died, silent past a deadline, or failed to switch
   Duration elapsed{};                        // kSettled: since begin()'s `since`
-  std::string reason;                        // kExcluded, kReturn
+  std::string reason;                        // kExcluded, kNote, kReturn
 };
 
 class Fleet {
@@ -167,6 +168,7 @@ class Fleet {
     std::string detail;
     std::vector<PinReport> pins;
     std::uint64_t retired_bytes = 0;
+    std::vector<std::string> notes;
   };
   struct Leaver {
     ExecutorStatus status;

@@ -74,11 +74,13 @@ class Answer {
     if (request.epoch == 0) return ManifestReply{s_.journal.id(), Manifest{}};
     auto manifest = s_.journal.manifest(request.epoch);
     if (!manifest) return refusal(manifest.error());
-    std::optional<SignedStatement> statement;
-    if (const auto record = s_.journal.epoch(request.epoch);
-        record && record->state == EpochState::kCommitted)
-      statement = retained_statement(*manifest);
-    return ManifestReply{s_.journal.id(), std::move(*manifest), statement};
+    ManifestReply reply{s_.journal.id(), std::move(*manifest)};
+    // Of epochs that only their manifests are left of, nobody knows: those are pinned ones.
+    if (const auto record = s_.journal.epoch(request.epoch)) {
+      reply.aborted = record->state == EpochState::kAborted;
+      if (record->state == EpochState::kCommitted) reply.statement = retained_statement(reply.manifest);
+    }
+    return reply;
   }
 
   MaybeReply operator()(const BlobRequest& request) const {

@@ -72,10 +72,11 @@ struct ReplyWriter {
     codec::write(out, r.statement);
   }
   void operator()(const ManifestReply& r) const {
-    begin(out, id, "manifest", kDaemonPairs + 1 + codec::pairs_of(r.statement));
+    begin(out, id, "manifest", kDaemonPairs + 1 + codec::pairs_of(r.statement) + (r.aborted ? 1 : 0));
     codec::write(out, r.daemon);
     codec::write(out.key("manifest"), r.manifest);
     codec::write(out, r.statement);
+    if (r.aborted) out.key("aborted").boolean(true);
   }
   void operator()(const BlobReply& r) const {
     const bool encoded = r.encoding != Encoding::kPlain;
@@ -260,9 +261,12 @@ ErrorReply read_error(const Reader& map) {
 std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, SharedBytes payload) {
   if (type == "hello") return read_hello(map);
   if (type == "snapshot") return read_snapshot(map);
-  if (type == "manifest")
-    return ManifestReply{codec::read_daemon(map), codec::read_manifest(map.at("manifest")),
-                         codec::read_statement(map)};
+  if (type == "manifest") {
+    ManifestReply reply{codec::read_daemon(map), codec::read_manifest(map.at("manifest")),
+                        codec::read_statement(map)};
+    if (const Reader aborted = map.at("aborted", true); aborted.present()) reply.aborted = aborted.boolean();
+    return reply;
+  }
   if (type == "blob") {
     return read_blob(map, std::move(payload));
   }

@@ -60,12 +60,18 @@ struct RequestWriter {
     out.key("version").number(r.version);
   }
   void operator()(const AliveRequest& r) const {
-    begin(out, id, "alive", 5);
+    begin(out, id, "alive", r.notes.empty() ? 5 : 6);
     out.key("executor").binary(r.executor.bytes);
     out.key("state").text(to_string(r.state));
     out.key("epoch").number(r.epoch);
     codec::write(out.key("pins"), r.pins);
     out.key("retired_bytes").number(r.retired_bytes);
+    if (r.notes.empty()) return;
+    const std::size_t count = std::min(r.notes.size(), limits::kNotesPerExecutor);
+    out.key("notes").array(count);
+    for (const std::string& note : std::span(r.notes).first(count)) {
+      out.free_text(note, limits::kFailureTextBytes);
+    }
   }
   void operator()(const AckRequest& r) const {
     begin(out, id, "ack", 5);
@@ -161,9 +167,13 @@ std::optional<RequestBody> read_body(std::string_view type, const Reader& map) {
                          repo.present() ? repo.uuid() : Uuid{}, map.at("version", true).number()};
   }
   if (type == "alive") {
-    return AliveRequest{map.at("executor").uuid(), codec::read_state(map.at("state")),
-                        map.at("epoch").number(), codec::read_pins(map.at("pins")),
-                        map.at("retired_bytes", true).number()};
+    AliveRequest alive{map.at("executor").uuid(), codec::read_state(map.at("state")),
+                       map.at("epoch").number(), codec::read_pins(map.at("pins")),
+                       map.at("retired_bytes", true).number()};
+    if (const Reader notes = map.at("notes", true); notes.present()) {
+      for (const auto& note : notes.items(limits::kNotesPerExecutor)) alive.notes.push_back(note.text());
+    }
+    return alive;
   }
   if (type == "ack") return read_ack(map);
   if (type == "leave") return LeaveRequest{map.at("executor").uuid()};

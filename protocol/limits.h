@@ -22,6 +22,8 @@ inline constexpr std::size_t kExecutors = 10'000;
 inline constexpr std::size_t kPinsPerExecutor = 64;
 /// Files that a refresh or a build names as not published; the rest is counted.
 inline constexpr std::size_t kUnpublishedTold = 32;
+/// What a person should know of one executor, at the same time.
+inline constexpr std::size_t kNotesPerExecutor = 8;
 inline constexpr std::size_t kFailuresPerEpoch = 1'000;
 /// The reason of one failure. A sender cuts longer ones, so that kFailuresPerEpoch of them fit into a
 /// request.

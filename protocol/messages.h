@@ -182,6 +182,8 @@ struct ManifestReply {
   Manifest manifest;
   /// Purpose::kRetained.
   std::optional<SignedStatement> statement{};
+  /// The epoch was refused or given up: nobody is to run it.
+  bool aborted = false;
   friend bool operator==(const ManifestReply&, const ManifestReply&) = default;
 };
 
@@ -234,6 +236,8 @@ struct AliveRequest {
   std::vector<PinReport> pins;
   /// What cannot be unloaded, in bytes.
   std::uint64_t retired_bytes = 0;
+  /// What a person should know, for as long as it is so: sentences, always in the same words.
+  std::vector<std::string> notes{};
   friend bool operator==(const AliveRequest&, const AliveRequest&) = default;
 };
 /// `member` false: unknown or excluded, join again.

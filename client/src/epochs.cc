@@ -4,6 +4,8 @@
 #include <set>
 #include <string_view>
 
+#include "client/src/limits.h"
+
 namespace moddev::client {
 namespace {
 
@@ -87,6 +89,13 @@ std::string describe(const std::vector<ExecutorFailure>& failures) {
             failure.error;
   }
   return text;
+}
+
+std::string advice_on_retired() {
+  return "More than " + std::to_string(limits::kRetiredAdvice >> 20) +
+         " MiB are held by former versions that cannot be unloaded. Restart it when that suits; `moddev "
+         "doctor FILE` "
+         "says what keeps a module in memory.";
 }
 
 }  // namespace moddev::client

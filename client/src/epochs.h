@@ -72,4 +72,7 @@ struct BlobPlaces {
 [[nodiscard]] std::string describe(const std::vector<ModuleFailure>& failures);
 [[nodiscard]] std::string describe(const std::vector<ExecutorFailure>& failures);
 
+/// What a person is told when more than limits::kRetiredAdvice is held by versions that cannot be unloaded.
+[[nodiscard]] std::string advice_on_retired();
+
 }  // namespace moddev::client

@@ -91,6 +91,10 @@ inline constexpr unsigned kTableReads = 1'000;
 /// What ran last at an endpoint is kept in the cache for so long.
 inline constexpr auto kRememberedAge = std::chrono::hours(30 * 24);
 
+/// Retired versions that cannot be unloaded may hold so much until a person is advised to restart the
+/// process.
+inline constexpr std::uint64_t kRetiredAdvice = 256UL * 1024 * 1024;
+
 /// When former views are looked at: after the first, then less and less often up to the last.
 inline constexpr auto kCollectFirst = std::chrono::milliseconds(10);
 inline constexpr auto kCollectLast = std::chrono::milliseconds(250);

@@ -8,11 +8,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <variant>
 #include <vector>
 
 #include "client/src/view.h"
 #include "protocol/bytes.h"
+#include "protocol/clock.h"
 #include "protocol/manifest.h"
 #include "protocol/messages.h"
 
@@ -43,6 +45,12 @@ class Loader {
   virtual std::optional<LoadOutcome> poll() = 0;
   /// Takes a view that is no longer wanted, so that its modules are unloaded on the loader's thread.
   virtual void retire(std::shared_ptr<const View> view) = 0;
+  /// What a person should know of modules that are on their way out, for as long as it is so; always in the
+  /// same words. From the thread that polls.
+  [[nodiscard]] virtual std::vector<std::string> notes(TimePoint now) const {
+    (void)now;
+    return {};
+  }
   /// Readable when poll() has an outcome.
   [[nodiscard]] virtual std::vector<int> descriptors() const = 0;
 };

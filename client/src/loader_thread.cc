@@ -63,6 +63,18 @@ class LoaderWork {
 
   [[nodiscard]] int ready() const { return ready_; }
 
+  [[nodiscard]] std::vector<std::string> notes(TimePoint now) {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> sentences;
+    if (opened_ != nullptr) sentences = opened_->overdue_stops(now);
+    if (in_module_code_ && now - running_since_ >= kModulePatience) {
+      sentences.push_back(
+          running_ + " has not returned within " + std::to_string(kModulePatience.count()) +
+          " s. Nothing newer can be loaded there until it does; mend it and restart that executor.");
+    }
+    return sentences;
+  }
+
   void run();
   /// Asks run() to come to its end. False: it is in a module's code, and uses nothing any more that is not
   /// its own or the module's.
@@ -71,7 +83,8 @@ class LoaderWork {
  private:
   void post(LoadOutcome outcome);
   void keep_later(LoadPlan& plan);
-  void enter_module_code();
+  /// `what` is for people: "An initialiser or a hook of version 3 of module 'scorer'".
+  void enter_module_code(std::string what);
   /// Whether there is somebody to go on for.
   [[nodiscard]] bool leave_module_code();
   [[nodiscard]] bool unload(std::vector<std::shared_ptr<const View>> views);
@@ -88,9 +101,12 @@ class LoaderWork {
   std::optional<LoadPlan> plan_;
   std::optional<LoadOutcome> outcome_;
   std::vector<std::shared_ptr<const View>> retired_;
+  std::shared_ptr<NativeImages> opened_;  // images_, when there are any
   // For end().
   std::condition_variable moved_;
   bool in_module_code_ = false;
+  std::string running_;  // what it is, while it is in a module's code
+  TimePoint running_since_{};
   bool ended_ = false;
   bool left_behind_ = false;
 
@@ -124,6 +140,7 @@ class LoaderThread final : public Loader {
   void prepare(LoadPlan plan) override { work_->prepare(std::move(plan)); }
   std::optional<LoadOutcome> poll() override { return work_->poll(); }
   void retire(std::shared_ptr<const View> view) override { work_->retire(std::move(view)); }
+  [[nodiscard]] std::vector<std::string> notes(TimePoint now) const override { return work_->notes(now); }
   [[nodiscard]] std::vector<int> descriptors() const override { return {work_->ready()}; }
 
  private:
@@ -134,6 +151,7 @@ class LoaderThread final : public Loader {
 void LoaderWork::run() {
   images_ = NativeImages::open(options_.image_directory);
   std::unique_lock lock(mutex_);
+  if (images_) opened_ = *images_;
   const auto called = [this] { return plan_ || !retired_.empty() || stopping_; };
   bool quiet = false;
   for (;;) {
@@ -146,8 +164,9 @@ void LoaderWork::run() {
       LoadPlan plan = *std::exchange(plan_, std::nullopt);
       lock.unlock();
       quiet = false;
-      LoadOutcome outcome =
-          run_transaction(plan, options_.cache, images_, trials_, [this] { enter_module_code(); });
+      LoadOutcome outcome = run_transaction(
+          plan, options_.cache, images_, trials_,
+          [this](const std::string& whose) { enter_module_code("An initialiser or a hook of " + whose); });
       if (!leave_module_code()) return finish();
       post(std::move(outcome));
       keep_later(plan);
@@ -189,9 +208,12 @@ bool LoaderWork::end() {
   return false;
 }
 
-void LoaderWork::enter_module_code() {
+void LoaderWork::enter_module_code(std::string what) {
+  const TimePoint now = SystemClock().now();
   const std::lock_guard lock(mutex_);
   in_module_code_ = true;
+  running_ = std::move(what);
+  running_since_ = now;
   moved_.notify_one();
 }
 
@@ -228,7 +250,7 @@ void LoaderWork::keep_later(LoadPlan& plan) {
 }
 
 bool LoaderWork::unload(std::vector<std::shared_ptr<const View>> views) {
-  enter_module_code();
+  enter_module_code("A destructor of a former version");
   views.clear();
   if (!leave_module_code()) return false;
   if (images_) (*images_)->settle();

@@ -25,7 +25,7 @@ inline constexpr std::size_t kBytesToKeep = 32UL * 1024 * 1024;
 /// until the whole fleet has switched, the processors are needed for that.
 inline constexpr auto kKeepAfter = std::chrono::milliseconds(50);
 
-/// How long the end of a loader waits for a module's code.
+/// How long the end of a loader waits for a module's code; what takes longer is told of.
 inline constexpr auto kModulePatience = std::chrono::seconds(2);
 
 struct LoaderOptions {

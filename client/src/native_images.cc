@@ -85,22 +85,21 @@ void NativeImages::retire(HeldImage image, std::uint64_t bytes, bool closed) {
   image.images_.reset();
 }
 
-void NativeImages::stop_and_retire(std::function<void()> stop, void* handle, HeldImage image,
-                                   std::uint64_t bytes) {
+void NativeImages::stop_and_retire(std::function<void()> stop, std::string whose, void* handle,
+                                   HeldImage image, std::uint64_t bytes) {
+  std::list<Stopping>::iterator entry;
   {
     const std::lock_guard lock(mutex_);
-    ++stopping_;
-    stopping_bytes_ += bytes;
+    entry = stopping_.insert(stopping_.end(), {std::move(whose), bytes, SystemClock().now()});
   }
   auto held = std::make_shared<HeldImage>(std::move(image));
-  const auto finish = [self = shared_from_this(), stop = std::move(stop), handle, held, bytes] {
+  const auto finish = [self = shared_from_this(), stop = std::move(stop), handle, held, bytes, entry] {
     stop();
     ::dlclose(handle);
     self->retire(std::move(*held), bytes, true);
     self->settle();
     const std::lock_guard lock(self->mutex_);
-    --self->stopping_;
-    self->stopping_bytes_ -= bytes;
+    self->stopping_.erase(entry);
     self->stopped_.notify_all();
   };
   try {
@@ -110,9 +109,21 @@ void NativeImages::stop_and_retire(std::function<void()> stop, void* handle, Hel
   }
 }
 
+std::vector<std::string> NativeImages::overdue_stops(TimePoint now) const {
+  std::vector<std::string> sentences;
+  const std::lock_guard lock(mutex_);
+  for (const Stopping& one : stopping_) {
+    if (now - one.since < kStopPatience) continue;
+    sentences.push_back("The stop hook (MODDEV_ON_STOP) of " + one.whose + " has not returned within " +
+                        std::to_string(kStopPatience.count()) +
+                        " s. That version stays in memory until it does.");
+  }
+  return sentences;
+}
+
 void NativeImages::wait_for_stops() {
   std::unique_lock lock(mutex_);
-  stopped_.wait_for(lock, kStopPatience, [this] { return stopping_ == 0; });
+  stopped_.wait_for(lock, kStopPatience, [this] { return stopping_.empty(); });
 }
 
 void NativeImages::settle() {
@@ -138,7 +149,8 @@ void NativeImages::settle() {
 
 NativeImages::Retained NativeImages::retained() const {
   const std::lock_guard lock(mutex_);
-  Retained sum{stopping_, stopping_bytes_, stopping_};
+  Retained sum{stopping_.size(), 0, stopping_.size()};
+  for (const Stopping& one : stopping_) sum.bytes += one.bytes;
   for (const Retired& one : retired_) {
     ++sum.images;
     sum.bytes += one.bytes;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -20,6 +21,7 @@
 
 #include "client/src/image_cache.h"
 #include "client/src/image_rewrite.h"
+#include "protocol/clock.h"
 #include "protocol/manifest.h"
 #include "protocol/result.h"
 
@@ -61,7 +63,7 @@ class MappedImages {
 
 class NativeImages;
 
-/// How long the end of a client waits for the stop hooks of its modules.
+/// How long the end of a client waits for the stop hooks of its modules; later ones are told of.
 inline constexpr auto kStopPatience = std::chrono::seconds(2);
 
 /// The right to load one image: its file is complete and nobody deletes it. Gives it back when dropped.
@@ -101,8 +103,11 @@ class NativeImages : public std::enable_shared_from_this<NativeImages> {
   /// settle() finds out what became of it.
   void retire(HeldImage image, std::uint64_t bytes, bool closed);
   /// Runs `stop` on a thread of its own, then closes `handle` and retires the image. Until then it counts as
-  /// retained.
-  void stop_and_retire(std::function<void()> stop, void* handle, HeldImage image, std::uint64_t bytes);
+  /// retained. `whose` is for people: "version 3 of module 'scorer'".
+  void stop_and_retire(std::function<void()> stop, std::string whose, void* handle, HeldImage image,
+                       std::uint64_t bytes);
+  /// Of each stop that has not returned within kStopPatience: a sentence, always in the same words.
+  [[nodiscard]] std::vector<std::string> overdue_stops(TimePoint now) const;
   /// Waits until no stop is running, at most kStopPatience.
   void wait_for_stops();
   /// Looks which of the retired images are gone from memory, and forgets them with their files. To be called
@@ -131,8 +136,12 @@ class NativeImages : public std::enable_shared_from_this<NativeImages> {
   mutable std::mutex mutex_;
   ImageCache cache_;
   std::vector<Retired> retired_;
-  std::uint64_t stopping_ = 0;
-  std::uint64_t stopping_bytes_ = 0;
+  struct Stopping {
+    std::string whose;
+    std::uint64_t bytes = 0;
+    TimePoint since{};
+  };
+  std::list<Stopping> stopping_;
   std::condition_variable stopped_;
 };
 

@@ -185,8 +185,9 @@ Status NativeModule::start(const NativeModule* former) {
 NativeModule::~NativeModule() {
   if (handle_ == nullptr) return;
   if (started_ && hooks_.has_stop()) {
-    images_->stop_and_retire([hooks = hooks_] { hooks.stop(); }, handle_, *std::move(image_),
-                             facts_.mapped_bytes);
+    images_->stop_and_retire([hooks = hooks_] { hooks.stop(); },
+                             "version " + std::to_string(facts_.version) + " of module '" + facts_.name + "'",
+                             handle_, *std::move(image_), facts_.mapped_bytes);
     return;
   }
   // Unmapping code that a thread of the module is in would end the process: it stays.

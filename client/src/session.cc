@@ -60,6 +60,11 @@ Epoch Session::applied_epoch() const {
 bool Session::connected() const {
   return state_->status.connected;
 }
+TimePoint Session::in_lease_until() const {
+  const State& s = *state_;
+  if (!s.member() || s.live_epoch == 0 || s.committed_epoch > s.have()) return TimePoint{};
+  return s.confirmed == TimePoint{} ? TimePoint{} : s.confirmed + s.lease;
+}
 const SessionStatus& Session::status() const {
   return state_->status;
 }
@@ -142,6 +147,7 @@ void Session::State::connect_anew(Duration delay) {
   // While it looks for a daemon, hellos keep their rhythm whatever becomes of the sockets.
   if (phase != Phase::kHello) hello_at = now + delay;
   phase = Phase::kHello;
+  confirmed = {};
   link.reset();
   requests.count_sent();
   requests.clear();
@@ -180,8 +186,13 @@ void Session::State::send_alive() {
   if (alive.pins.size() > client::limits::kPinsPerExecutor)
     alive.pins.resize(client::limits::kPinsPerExecutor);
   alive.retired_bytes = retired_bytes;
+  alive.notes = loader.notes(now);
+  if (retired_bytes > client::limits::kRetiredAdvice) alive.notes.push_back(client::advice_on_retired());
+  if (alive.notes.size() > client::limits::kNotesPerExecutor)
+    alive.notes.resize(client::limits::kNotesPerExecutor);
   requests.ask_once(std::move(alive));
   alive_at = now + heartbeat;
+  alive_sent = now;
 }
 
 void Session::State::ask_snapshot_when_due() {

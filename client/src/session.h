@@ -88,6 +88,10 @@ class Session {
 
   [[nodiscard]] Epoch applied_epoch() const;
   [[nodiscard]] bool connected() const;
+  /// Until then the daemon cannot have excluded this executor for its silence: the lease, counted from when
+  /// the newest `alive` that was answered had been sent, so that time in which the process was stopped does
+  /// not extend it. In the past when it is no member, or does not run the newest committed epoch it heard of.
+  [[nodiscard]] TimePoint in_lease_until() const;
   [[nodiscard]] const SessionStatus& status() const;
   /// The history that applied_epoch() counts in; nil before the first.
   [[nodiscard]] Uuid applied_repo() const;

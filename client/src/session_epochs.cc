@@ -145,6 +145,13 @@ void Session::State::on_committed_manifest(Manifest manifest, bool tell_again) {
 void Session::State::on(ManifestReply& reply) {
   if (!from_our_daemon(reply.daemon)) return;
   if (beside && beside->stage == Stage::kNeedsManifest && beside->epoch == reply.manifest.epoch) {
+    if (reply.aborted) {
+      const std::string number = std::to_string(beside->epoch);
+      return refuse_pins(beside->epoch,
+                         {ErrorCode::kRefused, "Epoch " + number +
+                                                   " was aborted: somebody refused it, and nobody "
+                                                   "runs it. Take the number from a pin of a live epoch."});
+    }
     if (options.trust.demands_signatures()) {
       const auto told = options.trust.check(
           reply.statement, {Purpose::kRetained, daemon.repo, reply.manifest.epoch, reply.manifest.digest()},

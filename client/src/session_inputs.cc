@@ -73,6 +73,7 @@ void Session::State::on(const HelloReply& reply) {
 }
 
 void Session::State::rejoin() {
+  confirmed = {};
   phase = Phase::kJoining;
   held.clear();
   snapshot_wanted = false;
@@ -134,6 +135,7 @@ void Session::State::on(const AliveReply& reply) {
   if (!from_our_daemon(reply.daemon)) return;
   if (!reply.member) return rejoin();
   if (!believes_committed(reply.statement, reply.daemon.repo, reply.committed_epoch, nullptr)) return;
+  confirmed = alive_sent;
   compare_epochs(reply.epoch, reply.committed_epoch);
 }
 

@@ -164,6 +164,8 @@ struct Session::State {
   TimePoint reply_heard{};
   TimePoint event_heard{};
   TimePoint alive_at{};
+  TimePoint alive_sent{};  // the newest: answers to older ones are not taken
+  TimePoint confirmed{};   // when the newest that was answered had been sent
   bool stale_told = false;
   bool left = false;
 

@@ -64,16 +64,19 @@ class Transaction {
   Transaction(const LoadPlan& plan, BlobStore& cache, const Result<std::shared_ptr<NativeImages>>& images)
       : plan_(plan), cache_(cache), images_(images), order_(load_order(plan.manifest)) {}
 
-  LoadOutcome run(Trials& trials, const std::function<void()>& before_loading) {
+  LoadOutcome run(Trials& trials, const std::function<void(const std::string&)>& on_loading) {
     take_over_unchanged();
     for (auto& [name, item] : items_) read(item);
     for (auto& [name, item] : items_) find_needs(item);
     name_images();
     for (auto& [name, item] : items_) write(item);
     try_out(trials);
-    if (before_loading) before_loading();
     for (const std::string& name : order_) {
-      if (const auto found = items_.find(name); found != items_.end()) load(found->second);
+      const auto found = items_.find(name);
+      if (found == items_.end()) continue;
+      const ModuleEntry& entry = *found->second.entry;
+      if (on_loading) on_loading("version " + std::to_string(entry.version) + " of module '" + name + "'");
+      load(found->second);
     }
     return outcome();
   }
@@ -373,8 +376,8 @@ LoadOutcome Transaction::outcome() {
 
 LoadOutcome run_transaction(const LoadPlan& plan, BlobStore& cache,
                             const Result<std::shared_ptr<NativeImages>>& images, Trials& trials,
-                            const std::function<void()>& before_loading) {
-  return Transaction(plan, cache, images).run(trials, before_loading);
+                            const std::function<void(const std::string&)>& on_loading) {
+  return Transaction(plan, cache, images).run(trials, on_loading);
 }
 
 }  // namespace moddev

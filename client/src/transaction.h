@@ -10,6 +10,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include "client/src/loader.h"
 #include "client/src/native_images.h"
@@ -19,10 +20,10 @@
 namespace moddev {
 
 /// `images`: where private copies go, or why there is no such place; then only native modules fail.
-/// `before_loading` is called when everything is read and written, before any code of a module runs: from
-/// then on neither the cache nor `trials` nor what was called back is used any more. May be empty.
+/// `on_loading` is called before any code of a module runs here, with "version 3 of module 'scorer'" for
+/// each: from the first call on neither the cache nor `trials` is used any more. May be empty.
 [[nodiscard]] LoadOutcome run_transaction(const LoadPlan& plan, BlobStore& cache,
                                           const Result<std::shared_ptr<NativeImages>>& images, Trials& trials,
-                                          const std::function<void()>& before_loading = {});
+                                          const std::function<void(const std::string&)>& on_loading = {});
 
 }  // namespace moddev

@@ -1,5 +1,6 @@
 moddev_add_test(session_unit_test
   SOURCES
+    unit/session/alive_test.cc
     unit/session/discovery_test.cc
     unit/session/epochs_test.cc
     unit/session/fetcher_test.cc

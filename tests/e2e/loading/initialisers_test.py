@@ -88,6 +88,8 @@ def test(arguments):
         watch.wait_event("aborted", lambda event: event["epoch"] == aborted["epoch"] + 2)
         build(fleet, 4, SLOW_HOOK)
         watch.wait_event("published", lambda event: event["epoch"] == aborted["epoch"] + 3)
+        told = watch.wait_event("warning", lambda event: "initialiser or a hook" in event["message"])
+        check("of module 'm' has not returned within 2 s" in told["message"], f"the terminal says {told}")
         time_of_call = len(results_of(executors[0]))
         wait_for(lambda: len(results_of(executors[0])) > time_of_call + 2, "one goes on beside the hook")
         ends_when_told(executors[0], signal.SIGTERM)

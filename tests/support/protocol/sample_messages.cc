@@ -82,6 +82,8 @@ SignedStatement sample_statement() {
 
 std::vector<std::pair<std::string, Request>> sample_requests() {
   AliveRequest alive{sample_uuid(0x30), ExecutorState::kPreparing, 7, {{5, 1'500, 2}, {7, 3, 1}}, 1'048'576};
+  AliveRequest noted = alive;
+  noted.notes = {"the stop hook of module 'scorer' has not returned"};
   AckRequest failed{
       sample_uuid(0x30), 8, AckPhase::kFailed, {{"scorer", "undefined symbol: fast_path"}}, 950};
   AckRequest applied{sample_uuid(0x30), 8, AckPhase::kApplied, {}, 1'250};
@@ -97,6 +99,7 @@ std::vector<std::pair<std::string, Request>> sample_requests() {
             sample_digest(0x40), 0, 65'536, sample_digest(0x60), {Encoding::kPatch, Encoding::kZstd}}}},
       {"request_module", {6, ModuleRequest{"scorer", 2, sample_uuid(0x10), 3}}},
       {"request_alive", {7, alive}},
+      {"request_alive_notes", {7, noted}},
       {"request_ack_failed", {8, failed}},
       {"request_ack_applied", {9, applied}},
       {"request_leave", {10, LeaveRequest{sample_uuid(0x30)}}},
@@ -187,6 +190,7 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
       {"reply_snapshot_pending",
        {3, SnapshotReply{sample_daemon(), 42, sample_manifest(), sample_announcement()}}},
       {"reply_manifest", {4, ManifestReply{sample_daemon(), sample_manifest()}}},
+      {"reply_manifest_aborted", {4, ManifestReply{sample_daemon(), sample_manifest(), std::nullopt, true}}},
       {"reply_blob", {5, BlobReply{sample_digest(0x40), 65'536, 65'541, share("tail!")}}},
       {"reply_blob_patch",
        {13, BlobReply{sample_digest(0x40), 0, 65'541, share("a patch"), Encoding::kPatch, 7}}},

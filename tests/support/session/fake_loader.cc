@@ -79,8 +79,9 @@ Result<std::shared_ptr<const LoadedModule>> FakeLoader::load(const ModuleEntry& 
   }
   MODDEV_ASSERT(digest_of(*bytes) == entry.digest, "the loader was given wrong bytes");
   ++modules_loaded;
-  return std::shared_ptr<const LoadedModule>(
-      std::make_shared<FakeModule>(entry, std::move(bytes), symbols, living_));
+  auto module = std::make_shared<FakeModule>(entry, std::move(bytes), symbols, living_);
+  module->stays = module_stays;
+  return std::shared_ptr<const LoadedModule>(std::move(module));
 }
 
 }  // namespace moddev::test

@@ -33,7 +33,9 @@ class FakeModule final : public LoadedModule {
 
   [[nodiscard]] Result<void*> symbol(std::string_view name) const override;
   [[nodiscard]] Result<std::span<const std::byte>> bytes() const override { return std::span(*bytes_); }
-  [[nodiscard]] std::uint64_t retired_bytes() const override { return 0; }
+  [[nodiscard]] std::uint64_t retired_bytes() const override { return stays; }
+  /// Bytes that cannot be unloaded.
+  std::uint64_t stays = 0;
   [[nodiscard]] const ModuleEntry& entry() const { return entry_; }
 
  private:
@@ -63,6 +65,12 @@ class FakeLoader final : public Loader {
   /// The same, decided at the time.
   std::function<std::optional<std::string>(const ModuleEntry&)> refuse;
 
+  /// What there is to say of modules on their way out.
+  std::vector<std::string> told;
+  [[nodiscard]] std::vector<std::string> notes(TimePoint) const override { return told; }
+
+  /// Bytes of each module made from now on that cannot be unloaded.
+  std::uint64_t module_stays = 0;
   /// What the modules made from now on export; empty: nothing.
   FakeModule::Symbols symbols;
 

@@ -65,6 +65,24 @@ TEST_F(PinEpochTest, LiveEpochIsHeldAtOnce) {
   EXPECT_THAT(loader.prepared, IsEmpty());
 }
 
+TEST_F(PinEpochTest, AbortedEpochIsRefusedAndNeverLoaded) {
+  live_through(4);
+  daemon.instead = [this](const RequestBody& request) -> std::optional<std::optional<ReplyBody>> {
+    const auto* wanted = std::get_if<ManifestRequest>(&request);
+    if (wanted == nullptr || wanted->epoch != 2) return std::nullopt;
+    return ManifestReply{daemon.id, daemon.manifests.at(2), std::nullopt, true};
+  };
+  const Answer answer = want(2);
+  run(milliseconds(100));
+  EXPECT_EQ(content(answer), "(refused)");
+  EXPECT_THAT(reason(answer), HasSubstr("Epoch 2 was aborted"));
+  EXPECT_THAT(loader.prepared, IsEmpty());
+  // Another one of that time is had.
+  const Answer other = want(3);
+  run(milliseconds(100));
+  EXPECT_EQ(content(other), "a3");
+}
+
 TEST_F(PinEpochTest, FormerEpochThatIsStillHeldIsHeldAgainWithoutLoading) {
   join_at_epoch_one();
   const Answer first = want(1);

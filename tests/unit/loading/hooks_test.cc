@@ -13,6 +13,7 @@
 namespace moddev {
 namespace {
 
+using ::testing::ElementsAre;
 using testing::eventually;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -165,8 +166,16 @@ TEST_F(Hooks, AStopThatTakesLongIsInNobodysWay) {
     EXPECT_EQ(executor_.call("hooked"), version);
   }
   EXPECT_TRUE(MappedImages::of_process().contains(former));
+  // After two seconds the developer is told, for as long as it is so.
+  const TimePoint now = SystemClock().now();
+  EXPECT_THAT(executor_.loader().notes(now - std::chrono::minutes(1)), IsEmpty());
+  EXPECT_THAT(
+      executor_.loader().notes(now + kStopPatience),
+      ElementsAre("The stop hook (MODDEV_ON_STOP) of version 1 of module 'hooked' has not returned within "
+                  "2 s. That version stays in memory until it does."));
   __atomic_store_n(&may_end, 1, __ATOMIC_SEQ_CST);
   EXPECT_TRUE(leaves(former));
+  EXPECT_TRUE(testing::eventually([&] { return executor_.loader().notes(now + kStopPatience).empty(); }));
 }
 
 TEST_F(Hooks, AModuleInCCanHaveThem) {

@@ -22,6 +22,7 @@ namespace moddev {
 namespace {
 
 using std::chrono::milliseconds;
+using ::testing::ElementsAre;
 using testing::eventually;
 using testing::Executor;
 using ::testing::HasSubstr;
@@ -404,6 +405,12 @@ TEST(LoaderEnd, AnInitialiserThatHangsIsLeftBehindWithAllItNeeds) {
                                                                    sign + "\", F_OK) != 0) usleep(1000);")));
   executor->loader().prepare({repository.commit(), nullptr, repository.bytes()});
   ASSERT_TRUE(eventually([&] { return std::filesystem::exists(begun); }));
+  const TimePoint now = SystemClock().now();
+  EXPECT_THAT(executor->loader().notes(now - std::chrono::minutes(1)), IsEmpty());
+  EXPECT_THAT(executor->loader().notes(now + kModulePatience),
+              ElementsAre(StartsWith(
+                  "An initialiser or a hook of version 1 of module 'scorer' has not returned within "
+                  "2 s. Nothing newer can be loaded there until it does;")));
   executor.reset();  // and its cache
   EXPECT_EQ(loaders_left_behind(), 1U);
   testing::write_file(sign, {});

@@ -33,7 +33,9 @@ class Executor {
   }
   void join(Uuid repo = {}) { ask(JoinRequest{identity_, repo, runs}); }
   void leave() { ask(LeaveRequest{identity_.id}); }
-  void alive() { ask(AliveRequest{identity_.id, ExecutorState::kLive, runs, {}, 0}); }
+  void alive(std::vector<std::string> notes = {}) {
+    ask(AliveRequest{identity_.id, ExecutorState::kLive, runs, {}, 0, std::move(notes)});
+  }
   void ask(RequestBody body) { link_->send({++last_id_, std::move(body)}); }
   void ack(Epoch epoch, AckPhase phase) {
     AckRequest request{identity_.id, epoch, phase, {}, 10};

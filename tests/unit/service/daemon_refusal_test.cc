@@ -27,6 +27,27 @@ TEST_F(DaemonTest, OneRefusalKeepsEveryoneOnTheLastGoodEpochAndTheFixCarriesOn) 
   EXPECT_EQ(bad.runs, 3U);
 }
 
+TEST_F(DaemonTest, TheManifestOfARefusedEpochSaysSo) {
+  Executor& executor = add("w");
+  write({{"m", "1"}});
+  settle();
+  executor.refuses = true;
+  write({{"m", "2"}});
+  settle();
+  pass(seconds(1));
+  executor.refuses = false;
+  write({{"m", "3"}});
+  settle();
+  pass(seconds(1));
+  for (const auto& [epoch, aborted] : std::map<Epoch, bool>{{1, false}, {2, true}, {3, false}}) {
+    executor.ask(ManifestRequest{epoch});
+    settle();
+    ASSERT_TRUE(executor.last<ManifestReply>());
+    EXPECT_EQ(executor.last<ManifestReply>()->manifest.epoch, epoch);
+    EXPECT_EQ(executor.last<ManifestReply>()->aborted, aborted) << epoch;
+  }
+}
+
 TEST_F(DaemonTest, RefusedContentIsNotTriedAgainAsLongAsTheRefuserIsThere) {
   Executor& bad = add("bad");
   write({{"m", "1"}});

@@ -248,6 +248,21 @@ TEST_F(DaemonTest, ThePersonIsToldOfAnExecutorThatCannotUseTheCommittedEpoch) {
             "fresh cannot use epoch 1: m: undefined symbol. It has nothing else to run.");
 }
 
+TEST_F(DaemonTest, WhatAnExecutorHasToSayIsToldThePersonOnceForAsLongAsItIsSo) {
+  Executor& executor = add("w");
+  write({{"m", "1"}});
+  for (int i = 0; i < 3; ++i) executor.alive({"It cannot unload 'm'."});
+  settle();
+  ASSERT_EQ(all<WarningEvent>().size(), 1U);
+  EXPECT_EQ(all<WarningEvent>()[0].code, "executor_note");
+  EXPECT_EQ(all<WarningEvent>()[0].message, "w: It cannot unload 'm'.");
+  executor.alive();
+  executor.alive({"It cannot unload 'm'.", "Nor 'n'."});
+  settle();
+  ASSERT_EQ(all<WarningEvent>().size(), 3U);
+  EXPECT_EQ(all<WarningEvent>()[2].message, "w: Nor 'n'.");
+}
+
 TEST_F(DaemonTest, HeartbeatsTellTheHeadAndTakeNoSeq) {
   add("w");
   write({{"a", "1"}});
