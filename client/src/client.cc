@@ -67,6 +67,30 @@ Pin Client::pin() const {
   return state_->runtime->views()->pin();
 }
 
+Result<Pin> Client::pin_in_lease(std::chrono::milliseconds timeout) const {
+  const client::Runtime& runtime = *state_->runtime;
+  Pin held = pin();
+  if (runtime.in_lease()) return held;
+  held.release();  // what is waited for may need it to be drained
+  const bool in_time = runtime.wait(
+      [&] {
+        held = pin();
+        if (runtime.in_lease()) return true;
+        held.release();
+        return false;
+      },
+      timeout);
+  if (in_time) return held;
+  const SessionStatus status = runtime.status();
+  std::string why = status.problem;
+  if (why.empty() && status.committed > status.applied) {
+    why = "Epoch " + std::to_string(status.committed) + " is committed and not live here.";
+  }
+  if (why.empty()) why = "The daemon has not answered within its lease.";
+  return Error{ErrorCode::kTimeout,
+               "Waited " + std::to_string(timeout.count()) + " ms to be in step with the fleet. " + why};
+}
+
 Result<Pin> Client::pin_epoch(std::uint64_t epoch, std::chrono::milliseconds timeout) const {
   Pin now = pin();
   if (now && now.epoch() == epoch) return now;

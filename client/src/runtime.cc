@@ -154,6 +154,11 @@ void Runtime::say_goodbye() {
 }
 
 void Runtime::publish_status() {
+  const TimePoint until = session_->in_lease_until();
+  if (in_lease_until_.exchange(until) < until) {
+    const std::lock_guard lock(mutex_);  // whoever waits for it has looked before, or is told now
+    changed_.notify_all();
+  }
   const SessionStatus& newest = session_->status();
   const std::optional<Error> trouble =
       newest.connected || !parts_.link_problem ? std::nullopt : parts_.link_problem();
@@ -258,6 +263,10 @@ void Runtime::run_events() {
 SessionStatus Runtime::status() const {
   const std::lock_guard lock(mutex_);
   return status_;
+}
+
+bool Runtime::in_lease() const {
+  return SystemClock().now() < in_lease_until_.load();
 }
 
 Result<Pin> Runtime::pin_epoch(Epoch epoch, std::chrono::milliseconds timeout) {

@@ -80,6 +80,8 @@ class Runtime {
   /// Waits until `done` (called under a lock, whenever something changed) or the deadline. Returns whether it
   /// was done.
   bool wait(const std::function<bool()>& done, std::chrono::milliseconds timeout) const;
+  /// Whether Session::in_lease_until() is to come. Without a lock.
+  [[nodiscard]] bool in_lease() const;
   /// Session::pin_epoch() from any other thread; waits for its answer.
   [[nodiscard]] Result<Pin> pin_epoch(Epoch epoch, std::chrono::milliseconds timeout);
   [[nodiscard]] const std::shared_ptr<ViewStore>& views() const { return parts_.views; }
@@ -105,6 +107,7 @@ class Runtime {
   SystemClock clock_;
   std::unique_ptr<Session> session_;
   std::atomic<bool> stopping_ = false;
+  std::atomic<TimePoint> in_lease_until_{TimePoint{}};
   std::shared_ptr<const View> remembered_;
   TimePoint remember_at_ = kNever;
   bool was_connected_ = false;

@@ -129,8 +129,16 @@ class Client {
   Client& operator=(Client&&) noexcept;
   ~Client();
 
-  /// Holds the current epoch. Never blocks.
+  /// Holds the current epoch. Never blocks. It looks at no clock: without a daemon the last good epoch goes
+  /// on, and a process that was stopped for longer than its lease (SIGSTOP, a debugger, a frozen container)
+  /// may begin on what the fleet has left, until its message thread has run and caught up.
   [[nodiscard]] Pin pin() const;
+  /// The same, for work that must not begin on an epoch that the fleet may have left: only while the daemon
+  /// cannot have excluded this executor for silence, and the newest committed epoch that was heard of is
+  /// live; else that is waited for. Checked when the pin has been taken, by the clock: a process that is
+  /// stopped after that goes on with it, as nobody can prevent. Costs a pin and a look at the clock. Errors:
+  /// kTimeout.
+  [[nodiscard]] Result<Pin> pin_in_lease(std::chrono::milliseconds timeout) const;
   /// Holds one epoch by its number, for work that spans executors: a job takes an epoch from a pin, its tasks
   /// carry the number, and every executor runs them on exactly that epoch or refuses with the reason. An
   /// older epoch is loaded beside the live one, without replacing it, and unloaded after its last pin; a

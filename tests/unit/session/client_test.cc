@@ -103,6 +103,24 @@ TEST_F(Clients, CallsTheNewestVersion) {
   EXPECT_EQ(count(Kind::kJoined), 1U);
 }
 
+TEST_F(Clients, APinInLeaseIsHadWithADaemonOnly) {
+  Client client = connect(endpoint);
+  const auto none = client.pin_in_lease(milliseconds(20));
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().code, ErrorCode::kTimeout);
+  EXPECT_NE(none.error().message.find("Waited 20 ms to be in step with the fleet."), std::string::npos);
+  {
+    ZmqDaemon daemon(endpoint);
+    publish(daemon, 1, {{"m", "1"}});
+    const auto pin = client.pin_in_lease(seconds(20));
+    ASSERT_TRUE(pin) << pin.error().message;
+    EXPECT_EQ(pin->epoch(), 1U);
+  }
+  // The last good epoch goes on, but for work that must not begin on it.
+  EXPECT_TRUE(await([&] { return !client.pin_in_lease(milliseconds(0)); }));
+  EXPECT_EQ(client.pin().epoch(), 1U);
+}
+
 TEST_F(Clients, APinStaysWithItsEpoch) {
   ZmqDaemon daemon(endpoint);
   publish(daemon, 1, {{"m", "1"}});
