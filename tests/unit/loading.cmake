@@ -24,6 +24,7 @@ moddev_add_test(loading_image_test
 
 moddev_add_test(loading_loader_test
   SOURCES
+    unit/loading/dlopen_alone_test.cc
     unit/loading/hooks_test.cc
     unit/loading/interfaces_test.cc
     unit/loading/loader_test.cc

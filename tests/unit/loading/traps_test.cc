@@ -224,6 +224,25 @@ TEST_F(Traps, ModulesOfOneEpochGoOnSharingTheStaticsOfInlineFunctions) {
   EXPECT_EQ(executor_.call("top"), 34);
 }
 
+TEST_F(Traps, EachVersionCatchesItsExceptionsWithItsOwnLayout) {
+  // One name, two layouts: what is caught by name must be what was thrown.
+  const auto source = [](const std::string& members, int code) {
+    return "struct Problem { " + members +
+           " long code; };\nstatic void fail() { Problem problem{}; problem.code = " + std::to_string(code) +
+           "; throw problem; }\n"
+           "extern \"C\" long answer() { try { fail(); } catch (const Problem& problem) { return "
+           "problem.code; } "
+           "return 0; }\n";
+  };
+  repository_.native("thrower", workshop_.library("thrower", source("", 5)));
+  ASSERT_THAT(advance(), IsEmpty());
+  const Pin old = executor_.pin();
+  repository_.native("thrower", workshop_.library("thrower", source("char filling[100];", 6)));
+  ASSERT_THAT(advance(), IsEmpty());
+  EXPECT_EQ((*old.function<long()>("thrower", "answer"))(), 5);
+  EXPECT_EQ(executor_.call("thrower"), 6);
+}
+
 TEST_F(Traps, AThreadThatHasAThreadLocalObjectOfAnOldVersionKeepsItMapped) {
   const std::string source =
       "extern \"C\" { long destroyed_in_host; long* destroyed = &destroyed_in_host; }\n"
