@@ -236,11 +236,13 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
   for (std::size_t count = 0; count < limits::kRequestsPerStep; ++count) {
     std::optional<IncomingRequest> request = transport.receive();
     if (!request) return;
+    if (denied(*request, now)) continue;
     std::optional<ReplyBody> body = answer(request->request.body, serving, now, wall);
     const bool is_ack = std::holds_alternative<AckRequest>(request->request.body);
     if (body && is_ack && fleet.busy() && std::holds_alternative<OkReply>(*body)) {
       late_replies.put_off(transport, std::move(request->peer), {request->request.id, std::move(*body)}, now);
     } else if (body) {
+      conceal(options.access, request->peer.caller, *body);
       transport.reply(request->peer, {request->request.id, std::move(*body)});
     } else if (const auto* build = std::get_if<BuildRequest>(&request->request.body)) {
       builds.take(*build, request->peer, request->request.id, now);
@@ -257,16 +259,31 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
 
 void Daemon::State::tell_refusals(TimePoint now) {
   while (auto refusal = transport.take_refusal()) {
-    const std::string text = refusal->who + " was not let in: " + refusal->why + ".";
-    std::erase_if(told_refusals,
-                  [&](const auto& told) { return now - told.second >= limits::kRefusalSilence; });
-    if (told_refusals.size() >= limits::kToldRefusals || !told_refusals.emplace(text, now).second) continue;
-    tell(WarningEvent{"access_denied", text});
+    tell_refusal(refusal->who + " was not let in: " + refusal->why + ".", now);
   }
 }
 
 void Daemon::State::send_late_replies(TimePoint now) {
   if (!fleet.busy() || now >= late_replies.due()) late_replies.send(transport);
+}
+
+/// A request that its sender has no right to is answered with that, and told to the owner.
+bool Daemon::State::denied(const IncomingRequest& request, TimePoint now) {
+  auto denial = forbidden(options.access, request.peer.caller, request.request.body, journal.committed(),
+                          serving.pending);
+  if (!denial) return false;
+  tell_refusal(
+      "Denied to " + request.peer.caller.who() + " (" + request.peer.caller.address + "): " + denial->message,
+      now);
+  transport.reply(request.peer, {request.request.id, std::move(*denial)});
+  return true;
+}
+
+void Daemon::State::tell_refusal(const std::string& text, TimePoint now) {
+  std::erase_if(told_refusals,
+                [&](const auto& told) { return now - told.second >= limits::kRefusalSilence; });
+  if (told_refusals.size() >= limits::kToldRefusals || !told_refusals.emplace(text, now).second) return;
+  tell(WarningEvent{"access_denied", text});
 }
 
 void Daemon::State::take_refresh(IncomingRequest request, TimePoint now) {
@@ -349,7 +366,10 @@ void Daemon::State::answer_builds(TimePoint now) {
 }
 
 void Daemon::State::answer_rollbacks(TimePoint now) {
-  for (Rollbacks::Answer& answer : rollbacks.take_answers(now)) transport.reply(answer.peer, answer.reply);
+  for (Rollbacks::Answer& answer : rollbacks.take_answers(now)) {
+    conceal(options.access, answer.peer.caller, answer.reply.body);
+    transport.reply(answer.peer, answer.reply);
+  }
   if (rollbacks.waiting() && scanned && !undecided() && !fleet.busy()) again = true;
 }
 

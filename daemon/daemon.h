@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/access.h"
 #include "daemon/catalog.h"
 #include "daemon/change_feed.h"
 #include "daemon/encoder.h"
@@ -34,6 +35,8 @@ struct DaemonOptions {
   RetentionOptions retention{};
   /// Null: nothing is signed.
   std::shared_ptr<const SigningKey> signing_key{};
+  /// Who may do what; by default the user everything, and trusted keys nothing that changes something.
+  AccessRules access{};
 };
 
 // What happened, for the terminal; the JSON lines of `moddev watch --json` are made of these.

@@ -107,6 +107,8 @@ struct Daemon::State {
   void tell_unpublished(Wanted wanted, R& reply) const;
   void heartbeat(TimePoint now, WallTime wall);
   void tell_refusals(TimePoint now);
+  void tell_refusal(const std::string& text, TimePoint now);
+  bool denied(const IncomingRequest& request, TimePoint now);
   void write_applied(TimePoint now);
   TimePoint keep_house(TimePoint now);
   [[nodiscard]] TimePoint next_due(TimePoint now) const;

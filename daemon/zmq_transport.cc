@@ -130,6 +130,7 @@ struct ZmqTransport::State {
   zmq::context_t context{kIoThreads};
   Doorkeeper doorkeeper{"", ::geteuid()};
   std::optional<TransportKeys> keys;
+  std::function<bool(const Caller&)> may_hear_all;
   // Before the others: libzmq looks for it when a connection comes.
   zmq::socket_t zap{context, zmq::socket_type::rep};
   zmq::socket_t router{context, zmq::socket_type::router};
@@ -171,6 +172,7 @@ Result<std::unique_ptr<ZmqTransport>> ZmqTransport::open(const TransportOptions&
     auto state = std::make_unique<State>();
     state->doorkeeper = Doorkeeper(options.trust_file, ::geteuid());
     state->keys = options.keys;
+    state->may_hear_all = options.may_hear_all;
     state->zap.set(zmq::sockopt::linger, 0);
     state->zap.bind(kZapEndpoint);
     set_common_options(state->router);
@@ -324,9 +326,12 @@ void ZmqTransport::State::drain_subscriptions() {
       Doorkeeper::cut(origin);
       continue;
     }
-    if (!doorkeeper.identify(origin)) continue;
+    const auto caller = doorkeeper.identify(origin);
+    if (!caller) continue;
+    const bool hears_all = !may_hear_all || may_hear_all(*caller);
     for (const std::string_view topic : {kEpochTopic, kHeartbeatTopic})
-      if (topic.starts_with(text.substr(1))) events.set(zmq::sockopt::subscribe, topic);
+      if (topic.starts_with(text.substr(1)) && (hears_all || topic == kHeartbeatTopic))
+        events.set(zmq::sockopt::subscribe, topic);
   }
 }
 

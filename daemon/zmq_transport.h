@@ -3,6 +3,7 @@
 // zmq_transport.cc. One thread owns it; ZeroMQ's io thread does the sending.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,8 @@ struct TransportOptions {
   std::optional<TransportKeys> keys{};
   /// Who may connect with a key (protocol/trust.h); read again whenever it changes.
   std::string trust_file{};
+  /// Who may hear of every module; others hear heartbeats only, and ask. Null: everybody.
+  std::function<bool(const Caller&)> may_hear_all{};
 };
 
 class ZmqTransport final : public Transport {

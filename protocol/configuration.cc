@@ -48,6 +48,7 @@ class Parser {
     if (name == "canary_time") return seconds(name, node, configuration_.canary_time);
     if (name == "supervise") return supervise(node);
     if (name == "executor") return executor(node);
+    if (name == "access") return access(node);
     return unknown(key, name, configuration_keys());
   }
 
@@ -67,6 +68,35 @@ class Parser {
       return {};
     }
     return texts(name, node, configuration_.canary);
+  }
+
+  Status access(const toml::node& node) {
+    const toml::array* rules = node.as_array();
+    const Status malformed =
+        wrong(node.source(), "`access` must be tables: [[access]], then who = [\"...\"], may = [\"...\"].");
+    if (rules == nullptr) return malformed;
+    configuration_.access.emplace();
+    for (const toml::node& rule : *rules) {
+      const toml::table* table = rule.as_table();
+      if (table == nullptr) return malformed;
+      MODDEV_TRY(take_access(*table));
+    }
+    return {};
+  }
+
+  Status take_access(const toml::table& table) {
+    std::optional<std::vector<std::string>> who;
+    std::optional<std::vector<std::string>> may;
+    std::optional<std::vector<std::string>> modules;
+    for (const auto& [key, value] : table) {
+      const std::string name(key.str());
+      if (name != "who" && name != "may" && name != "modules") return unknown(key, name, access_keys());
+      MODDEV_TRY(texts(name, value, name == "who" ? who : name == "may" ? may : modules));
+    }
+    if (!who || !may) return wrong(table.source(), "an [[access]] needs `who` and `may`.");
+    configuration_.access->push_back(
+        {std::move(*who), std::move(*may), std::move(modules).value_or(std::vector<std::string>{"*"})});
+    return {};
   }
 
   Status supervise(const toml::node& node) {
@@ -212,9 +242,14 @@ class Parser {
 }  // namespace
 
 const std::vector<std::string>& configuration_keys() {
-  static const std::vector<std::string> keys = {"backend",        "bind",         "canary",    "canary_time",
-                                                "debounce",       "dependencies", "endpoint",  "executor",
-                                                "follow_outside", "ignore",       "supervise", "sync"};
+  static const std::vector<std::string> keys = {
+      "access",   "backend",  "bind",           "canary", "canary_time", "debounce", "dependencies",
+      "endpoint", "executor", "follow_outside", "ignore", "supervise",   "sync"};
+  return keys;
+}
+
+const std::vector<std::string>& access_keys() {
+  static const std::vector<std::string> keys = {"may", "modules", "who"};
   return keys;
 }
 

@@ -40,6 +40,13 @@ struct ExecutorConfiguration {
   std::optional<std::vector<std::string>> modules;
 };
 
+/// One [[access]]: what these may do. What a right is called is the daemon's to know.
+struct AccessConfiguration {
+  std::vector<std::string> who{};
+  std::vector<std::string> may{};
+  std::vector<std::string> modules{"*"};
+};
+
 /// What was said, by a file or by flags. Absent means: not said.
 struct Configuration {
   std::optional<std::string> endpoint;
@@ -52,12 +59,15 @@ struct Configuration {
   std::optional<std::vector<std::string>> canary;
   std::optional<std::chrono::milliseconds> canary_time;
   std::map<std::string, std::vector<std::string>> dependencies;
+  std::optional<std::vector<AccessConfiguration>> access;
   SuperviseConfiguration supervise;
   ExecutorConfiguration executor;
 };
 
 /// The keys, for suggestions and for the documentation's test.
 [[nodiscard]] const std::vector<std::string>& configuration_keys();
+/// Those of a table [[access]].
+[[nodiscard]] const std::vector<std::string>& access_keys();
 /// Those of the table [supervise].
 [[nodiscard]] const std::vector<std::string>& supervise_keys();
 /// Those of the table [executor].

@@ -1,6 +1,8 @@
 # Keys, whom they belong to, and what their owners may do.
 moddev_add_test(keys_unit_test
   SOURCES
+    unit/keys/access_test.cc
+    unit/keys/doors_test.cc
     unit/keys/key_files_test.cc
-  LIBRARIES moddev_protocol
+  LIBRARIES moddev_daemon
   KIND unit SANITIZE asan)

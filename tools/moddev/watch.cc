@@ -85,6 +85,7 @@ struct Parts {
   std::string proofs;  // the file with what was proven by the former run
   Configuration configuration;
   daemon::FleetOptions fleet;
+  daemon::AccessRules access;
   std::unique_ptr<daemon::EventLoop> loop;
   std::unique_ptr<daemon::ZmqTransport> transport;
   std::unique_ptr<DirectoryBlobStore> blobs;
@@ -200,6 +201,7 @@ void make_daemon(Parts& parts) {
   options.software = "moddev " MODDEV_VERSION;
   options.pid = ::getpid();
   options.fleet = parts.fleet;
+  options.access = parts.access;
   options.catalog.extra_dependencies = parts.configuration.dependencies;
   options.signing_key = parts.signing_key;
   options.encoder = daemon::make_encoder_thread(*parts.blobs);
@@ -207,9 +209,30 @@ void make_daemon(Parts& parts) {
                                                   *parts.journal, *parts.transport);
 }
 
+Result<daemon::AccessRules> access_rules(const Configuration& said) {
+  std::vector<daemon::AccessRule> rules;
+  for (const AccessConfiguration& one : said.access.value_or(std::vector<AccessConfiguration>{})) {
+    daemon::AccessRule rule{one.who, {}, one.modules};
+    for (const std::string& text : one.may) {
+      const auto right = daemon::right_from_string(text);
+      if (!right) {
+        return Error{ErrorCode::kInvalidArgument,
+                     "There is no right '" + text +
+                         "'; an [[access]] in moddev.toml takes status, fetch, run, publish and rollback.",
+                     0};
+      }
+      rule.may.push_back(*right);
+    }
+    rules.push_back(std::move(rule));
+  }
+  return daemon::AccessRules(std::move(rules));
+}
+
 /// With this user's key where other machines may come, if there is one: what is missing, bind() says.
-Result<daemon::TransportOptions> transport_options(std::vector<std::string> endpoints) {
+Result<daemon::TransportOptions> transport_options(std::vector<std::string> endpoints,
+                                                   const daemon::AccessRules& rules) {
   daemon::TransportOptions options;
+  options.may_hear_all = [rules](const daemon::Caller& caller) { return rules.may_know_all(caller); };
   options.endpoints = std::move(endpoints);
   const bool others = std::any_of(options.endpoints.begin(), options.endpoints.end(), [](const auto& text) {
     const auto endpoint = parse_endpoint(text);
@@ -240,7 +263,10 @@ Result<Parts> assemble(const WatchFlags& flags, SystemClock& clock) {
   auto loop = daemon::EventLoop::create({.signals = true}, clock);
   if (!loop) return loop.error();
   parts.loop = std::move(*loop);
-  auto doors = transport_options(std::move(*endpoints));
+  auto rules = access_rules(parts.configuration);
+  if (!rules) return rules.error();
+  parts.access = std::move(*rules);
+  auto doors = transport_options(std::move(*endpoints), parts.access);
   if (!doors) return doors.error();
   auto transport = daemon::ZmqTransport::open(*doors);
   if (!transport) return transport.error();

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <chrono>
+#include <csignal>
 #include <memory>
 #include <string>
 
@@ -122,6 +123,77 @@ TEST_F(TwoMachines, AClientsKeyIsChangedWithoutARestart) {
   EXPECT_EQ(status_from_here().exit_code, 0);
   EXPECT_EQ(there.run({"trust", "remove", "laptop", client_key}).exit_code, 0);
   EXPECT_EQ(status_from_here().exit_code, 0);
+}
+
+/// The same with a rule: the client may see and fetch what is called ui*, and nothing else.
+class OnlyUi : public TwoMachines {
+ protected:
+  OnlyUi() {
+    there.write_module("uimenu", 1);
+    Yard::write_file(
+        there.path() + "/moddev.toml",
+        "[[access]]\nwho = [\"laptop\"]\nmay = [\"status\", \"fetch\", \"run\"]\nmodules = [\"ui*\"]\n");
+    daemon->signal(SIGTERM);
+    daemon->wait();
+    daemon = std::make_unique<Process>(there.start(
+        {"watch", there.build(), "--json", "--bind",
+         "tcp://0.0.0.0:" + endpoint.substr(endpoint.rfind(':') + 1), "--bind", there.default_endpoint()}));
+    daemon->event("listening");
+    trust_the_daemon();
+    EXPECT_EQ(there.run({"refresh"}).exit_code, 0);
+  }
+};
+
+TEST_F(OnlyUi, AForbiddenModuleIsAsUnknownAndTheOwnerIsTold) {
+  const Ran status = status_from_here();
+  ASSERT_EQ(status.exit_code, 0) << status.err;
+  EXPECT_THAT(status.out, AllOf(HasSubstr("uimenu"), ::testing::Not(HasSubstr("scorer"))));
+  EXPECT_EQ(here.run({"fetch", "uimenu", "-o", "-", "--endpoint", endpoint}).exit_code, 0);
+  const Ran hidden = here.run({"fetch", "scorer", "-o", here.path() + "/got", "--endpoint", endpoint});
+  EXPECT_EQ(hidden.exit_code, 1);
+  EXPECT_THAT(hidden.err, HasSubstr("scorer"));
+  EXPECT_EQ(Yard::read_file(here.path() + "/got"), "");
+  const Ran none = here.run({"fetch", "nosuch", "-o", here.path() + "/got", "--endpoint", endpoint});
+  std::string expected = none.err;
+  expected.replace(expected.find("nosuch"), 6, "scorer");
+  EXPECT_EQ(hidden.err, expected) << "no difference to one that is not there";
+  const Json told =
+      daemon->event("warning", [](const Json& json) { return json["code"] == "access_denied"; });
+  EXPECT_THAT(told["message"].get<std::string>(), AllOf(HasSubstr("laptop"), HasSubstr("scorer")));
+  expect_still_served();
+}
+
+TEST_F(OnlyUi, AnExecutorRunsWhatItMayAndNeverHearsOfTheRest) {
+  Process executor =
+      here.start({"executor", "--json", "--name", "far", "--call", "uimenu:value", "--endpoint", endpoint});
+  EXPECT_EQ(executor.event("called")["result"], 1);
+  there.write_module("scorer", 43);
+  daemon->event("committed");
+  there.write_module("uimenu", 2);
+  executor.event("called", [](const Json& json) { return json["result"] == 2; });
+  for (const std::string& line : executor.lines()) EXPECT_EQ(line.find("scorer"), std::string::npos) << line;
+}
+
+TEST_F(OnlyUi, WhatChangesSomethingIsDenied) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"rollback", "uimenu"}, {"refresh"}, {"build", "--", "true"}}) {
+    std::vector<std::string> all = words;
+    all.insert(all.begin() + 1, {"--endpoint", endpoint});
+    const Ran ran = here.run(all);
+    // `build` runs its command all the same, without holding anything back.
+    EXPECT_EQ(ran.exit_code, words.front() == "build" ? 0 : 1) << words.front();
+    EXPECT_THAT(ran.err, AllOf(HasSubstr("'laptop' may not"), HasSubstr("[[access]]"))) << words.front();
+  }
+}
+
+TEST(Doors, ARightThatThereIsNotIsNamed) {
+  Yard yard;
+  Yard::write_file(yard.path() + "/moddev.toml", "[[access]]\nwho = [\"a\"]\nmay = [\"fly\"]\n");
+  const Ran ran = yard.run({"watch", yard.build()});
+  EXPECT_EQ(ran.exit_code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("no right 'fly'"));
+  Yard::write_file(yard.path() + "/moddev.toml", "[[access]]\nwhom = [\"a\"]\n");
+  EXPECT_THAT(yard.run({"watch", yard.build()}).err, HasSubstr("did you mean 'who'?"));
 }
 
 TEST(Doors, AnAddressThatOthersReachNeedsAKey) {

@@ -79,7 +79,7 @@ TEST(Configuration, AnUnknownKeyIsAnErrorWithLineAndNearestName) {
       refusal("endpoint = \"ipc:///a\"\ndebouce = 3\n"),
       AllOf(HasSubstr("/p/moddev.toml:2: "), HasSubstr("'debouce'"), HasSubstr("did you mean 'debounce'?")));
   EXPECT_THAT(refusal("colour = 1"),
-              AllOf(HasSubstr("/p/moddev.toml:1: unknown key 'colour'. Known keys: backend, bind")));
+              AllOf(HasSubstr("/p/moddev.toml:1: unknown key 'colour'. Known keys: access, backend, bind")));
 }
 
 TEST(Configuration, AWrongTypeIsAnErrorWithItsLine) {

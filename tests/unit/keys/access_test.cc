@@ -1,0 +1,192 @@
+// Who may do what: rules, defaults, and answers that do not tell what is hidden.
+#include "daemon/access.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace moddev::daemon {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+const Caller kUser{};
+Caller key(const std::string& name) {
+  return {Caller::Kind::kKey, name, "key of " + name, "10.0.0.2"};
+}
+
+ModuleRequest named(const std::string& module) {
+  ModuleRequest request;
+  request.name = module;
+  return request;
+}
+
+BlobRequest bytes_of(const std::string& module) {
+  BlobRequest request;
+  request.digest = digest_of(module);
+  return request;
+}
+
+HistoryRequest history(const std::string& module) {
+  HistoryRequest request;
+  request.module = module;
+  return request;
+}
+
+RollbackRequest rollback(const std::string& module) {
+  RollbackRequest request;
+  request.module = module;
+  return request;
+}
+
+ModuleEntry module(const std::string& name) {
+  ModuleEntry entry;
+  entry.name = name;
+  entry.version = 1;
+  entry.digest = digest_of(name);
+  entry.path = name;
+  return entry;
+}
+
+Manifest two_modules() {
+  Manifest manifest;
+  manifest.epoch = 3;
+  for (const char* name : {"ui/menu", "secret"}) manifest.modules[name] = module(name);
+  return manifest;
+}
+
+/// A key that may see and run what is below ui/ only.
+AccessRules only_ui() {
+  return AccessRules(
+      {{{"laptop"}, {Right::kStatus, Right::kFetch, Right::kRun, Right::kRollback}, {"ui/*"}}});
+}
+
+std::string refusal(const AccessRules& rules, const Caller& caller, const RequestBody& request) {
+  const auto refused = forbidden(rules, caller, request, two_modules(), std::nullopt);
+  return refused ? refused->message : "";
+}
+
+TEST(Patterns, AStarStandsForAnything) {
+  EXPECT_TRUE(fits("*", ""));
+  EXPECT_TRUE(fits("*", "anything"));
+  EXPECT_TRUE(fits("ci-*", "ci-4"));
+  EXPECT_TRUE(fits("*-*-x", "a-b-c-x"));
+  EXPECT_TRUE(fits("ui/*", "ui/menu"));
+  EXPECT_FALSE(fits("ui/*", "ui"));
+  EXPECT_FALSE(fits("ui", "uii"));
+  EXPECT_FALSE(fits("", "a"));
+  EXPECT_FALSE(fits("*b", "abc"));
+  EXPECT_FALSE(fits(std::string(200, '*') + "x", std::string(20'000, 'a'))) << "and is quick about it";
+}
+
+TEST(Access, WithoutRulesTheUserMayAllAndAKeyMayNotChangeAnything) {
+  const AccessRules rules;
+  for (const Right right : kRights) EXPECT_TRUE(rules.may_all(kUser, right)) << to_string(right);
+  for (const Right right : {Right::kStatus, Right::kFetch, Right::kRun})
+    EXPECT_TRUE(rules.may(key("laptop"), right, "scorer")) << to_string(right);
+  EXPECT_THAT(refusal(rules, key("laptop"), RollbackRequest{}), HasSubstr("'laptop' may not rollback"));
+  EXPECT_THAT(refusal(rules, key("laptop"), RefreshRequest{}), HasSubstr("[[access]]"));
+  EXPECT_THAT(refusal(rules, key("laptop"), BuildRequest{}), HasSubstr("may not publish"));
+  EXPECT_EQ(refusal(rules, kUser, RollbackRequest{}), "");
+}
+
+TEST(Access, EachRightIsNeededForWhatItIsNamedAfter) {
+  const std::vector<std::pair<Right, std::vector<RequestBody>>> wants = {
+      {Right::kStatus, {StatusRequest{}, HistoryRequest{}}},
+      {Right::kRun, {JoinRequest{}, AliveRequest{}, AckRequest{}, LeaveRequest{}}},
+      {Right::kFetch, {named("secret"), BlobRequest{}}},
+      {Right::kPublish, {RefreshRequest{}, BuildRequest{}}},
+      {Right::kRollback, {RollbackRequest{}, rollback("secret")}}};
+  for (const auto& [right, requests] : wants) {
+    const AccessRules with({{{"laptop"}, {right}, {"*"}}});
+    std::vector<Right> others;
+    for (const Right other : kRights)
+      if (other != right && !(right == Right::kFetch && other == Right::kRun)) others.push_back(other);
+    const AccessRules without({{{"laptop"}, others, {"*"}}});
+    for (const RequestBody& request : requests) {
+      EXPECT_NE(refusal(without, key("laptop"), request), "") << to_string(right) << request.index();
+      if (right != Right::kRollback) {
+        EXPECT_EQ(refusal(with, key("laptop"), request), "") << to_string(right);
+      }
+    }
+  }
+}
+
+TEST(Access, RulesSpeakOfTheUserByNameOnly) {
+  const AccessRules rules({{{"*"}, {Right::kStatus}, {"*"}}, {{"user"}, {Right::kFetch}, {"*"}}});
+  EXPECT_TRUE(rules.may(key("any"), Right::kStatus));
+  EXPECT_FALSE(rules.may(kUser, Right::kStatus)) << "a star is no user";
+  EXPECT_TRUE(rules.may(kUser, Right::kFetch));
+  EXPECT_FALSE(rules.may(key("user"), Right::kFetch)) << "and a key of that name is no user";
+}
+
+TEST(Access, AForbiddenModuleIsAsUnknown) {
+  const AccessRules rules = only_ui();
+  const Caller laptop = key("laptop");
+  EXPECT_EQ(refusal(rules, laptop, named("ui/menu")), "");
+  std::string forbidden_text = refusal(rules, laptop, named("secret"));
+  std::string unknown_text = refusal(rules, laptop, named("nothin"));
+  ASSERT_NE(forbidden_text, "");
+  forbidden_text.replace(forbidden_text.find("secret"), 6, "nothin");
+  EXPECT_EQ(forbidden_text, unknown_text);
+  EXPECT_EQ(refusal(rules, laptop, bytes_of("ui/menu")), "");
+  const auto blob = forbidden(rules, laptop, bytes_of("secret"), two_modules(), std::nullopt);
+  const auto none = forbidden(rules, laptop, bytes_of("nothing"), two_modules(), std::nullopt);
+  ASSERT_TRUE(blob && none);
+  EXPECT_EQ(blob->code, none->code);
+  EXPECT_NE(refusal(rules, laptop, history("secret")), "");
+  EXPECT_NE(refusal(rules, laptop, rollback("secret")), "");
+  EXPECT_NE(refusal(rules, laptop, RollbackRequest{}), "") << "all modules";
+  EXPECT_EQ(refusal(rules, laptop, rollback("ui/menu")), "");
+}
+
+TEST(Access, AnswersLeaveOutWhatMayNotBeKnown) {
+  const AccessRules rules = only_ui();
+  SnapshotReply snapshot;
+  snapshot.committed = two_modules();
+  snapshot.pending.emplace();
+  snapshot.pending->epoch = 4;
+  for (const char* name : {"secret", "ui/menu"}) {
+    ModuleEntry changed = module(name);
+    changed.version = 2;
+    snapshot.pending->changes.push_back({ChangeKind::kChanged, changed});
+  }
+  ReplyBody reply = snapshot;
+  conceal(rules, key("laptop"), reply);
+  const auto& shown = std::get<SnapshotReply>(reply);
+  EXPECT_EQ(shown.committed.modules.size(), 1U);
+  ASSERT_EQ(shown.pending->changes.size(), 1U);
+  Manifest next = shown.committed;
+  next.epoch = 4;
+  next.modules["ui/menu"] = shown.pending->changes[0].module;
+  EXPECT_EQ(shown.pending->manifest_digest, next.digest()) << "an executor can check what it is shown";
+
+  StatusReply status;
+  status.modules = {module("secret"), module("ui/menu")};
+  status.holds = {{"secret", 1, "secret"}};
+  reply = status;
+  conceal(rules, key("laptop"), reply);
+  ASSERT_EQ(std::get<StatusReply>(reply).modules.size(), 1U);
+  EXPECT_TRUE(std::get<StatusReply>(reply).holds.empty());
+
+  HistoryReply past;
+  past.entries.emplace_back();
+  past.entries[0].cause = "rollback of secret to version 1";
+  past.entries[0].changes = {{ChangeKind::kChanged, module("secret")}};
+  past.entries[0].changes_total = 1;
+  past.entries[0].failures = {{"far", "secret", "why"}};
+  reply = past;
+  conceal(rules, key("laptop"), reply);
+  EXPECT_EQ(std::get<HistoryReply>(reply).entries[0].cause, "change");
+  EXPECT_TRUE(std::get<HistoryReply>(reply).entries[0].changes.empty());
+  EXPECT_TRUE(std::get<HistoryReply>(reply).entries[0].failures.empty());
+
+  reply = snapshot;
+  conceal(rules, kUser, reply);
+  EXPECT_EQ(std::get<SnapshotReply>(reply).committed.modules.size(), 2U);
+}
+
+}  // namespace
+}  // namespace moddev::daemon

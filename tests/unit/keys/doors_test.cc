@@ -1,0 +1,71 @@
+// What is decided about connections before anything is read from them: ZAP's frames and the kernel's table of
+// sockets.
+#include <gtest/gtest.h>
+
+#include "daemon/socket_owner.h"
+#include "daemon/zap.h"
+
+namespace moddev::daemon {
+namespace {
+
+const std::vector<std::string> kCurve = {"1.0", "7",     "moddev.key",        "10.0.0.2",
+                                         "",    "CURVE", std::string(32, 'k')};
+
+TEST(Zap, ReadsARequestAndEchoesItsId) {
+  const auto request = decode_zap(kCurve);
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->domain, "moddev.key");
+  EXPECT_EQ(request->key, std::string(32, 'k'));
+  EXPECT_EQ(zap_welcome(*request, "me"), (std::vector<std::string>{"1.0", "7", "200", "OK", "me", ""}));
+  EXPECT_EQ(zap_refusal(*request, "no"), (std::vector<std::string>{"1.0", "7", "400", "no", "", ""}));
+}
+
+TEST(Zap, RefusesWhatItDoesNotKnow) {
+  for (std::size_t count = 0; count < kCurve.size(); ++count)
+    EXPECT_FALSE(decode_zap({kCurve.begin(), kCurve.begin() + static_cast<std::ptrdiff_t>(count)})) << count;
+  std::vector<std::string> frames = kCurve;
+  frames[0] = "2.0";
+  EXPECT_FALSE(decode_zap(frames));
+  frames = kCurve;
+  frames[6].pop_back();
+  EXPECT_FALSE(decode_zap(frames));
+  frames = kCurve;
+  frames[5] = "PLAIN";
+  EXPECT_FALSE(decode_zap(frames));
+}
+
+SocketEnd v4(std::uint8_t last, std::uint16_t port) {
+  return {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, last}, port};
+}
+
+// Rows of Linux 6.18: an established connection of user 1000, one that is closing, one over mapped IPv6.
+constexpr const char* kTable =
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 11 1\n"
+    "   1: 0100007F:C350 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 12 1\n"
+    "   2: 0100007F:C351 0100007F:1F90 06 00000000:00000000 03:00000F9B 00000000     0        0 0 3\n"
+    "   3: 0000000000000000FFFF00000100007F:C352 0000000000000000FFFF00000100007F:1F90 01 "
+    "00000000:00000000 00:00000000 00000000  1001        0 13 1\n"
+    "garbage\n";
+
+TEST(SocketTable, TellsTheOwnerOfAnEstablishedConnection) {
+  EXPECT_EQ(owner_in_table(kTable, v4(1, 0xC350), v4(1, 0x1F90)), 1000U);
+  EXPECT_EQ(owner_in_table(kTable, v4(1, 0xC352), v4(1, 0x1F90)), 1001U);
+}
+
+TEST(SocketTable, SaysNothingOfWhatIsClosingOrNotThere) {
+  EXPECT_EQ(owner_in_table(kTable, v4(1, 0xC351), v4(1, 0x1F90)), std::nullopt) << "its row says root";
+  EXPECT_EQ(owner_in_table(kTable, v4(1, 0x1F90), v4(1, 0xC350)), std::nullopt) << "the wrong way round";
+  EXPECT_EQ(owner_in_table(kTable, v4(2, 0xC350), v4(1, 0x1F90)), std::nullopt);
+  EXPECT_EQ(owner_in_table("", v4(1, 1), v4(1, 2)), std::nullopt);
+}
+
+TEST(SocketTable, KnowsLoopback) {
+  EXPECT_TRUE(v4(1, 1).is_loopback());
+  EXPECT_TRUE((SocketEnd{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 1}.is_loopback()));
+  EXPECT_FALSE((SocketEnd{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1}, 1}.is_loopback()));
+  EXPECT_FALSE(SocketEnd{}.is_loopback());
+}
+
+}  // namespace
+}  // namespace moddev::daemon
