@@ -58,8 +58,11 @@ std::string certificate(const TransportKeys& keys, std::string_view name, std::s
 Result<TransportKeys> TransportKeys::generate() {
   KeyText public_key{};
   KeyText secret_key{};
-  if (::zmq_curve_keypair(public_key.data(), secret_key.data()) != 0)
-    return Error{ErrorCode::kUnsupported, "This libzmq was built without CURVE: no keys, no other machines."};
+  do {
+    if (::zmq_curve_keypair(public_key.data(), secret_key.data()) != 0)
+      return Error{ErrorCode::kUnsupported,
+                   "This libzmq was built without CURVE: no keys, no other machines."};
+  } while (public_key.front() == '-');
   return TransportKeys{public_key.data(), secret_key.data()};
 }
 

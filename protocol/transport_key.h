@@ -20,7 +20,8 @@ struct TransportKeys {
   std::string public_key;  // Z85
   std::string secret_key;  // Z85
 
-  /// At random. Errors: kUnsupported when libzmq was built without CURVE.
+  /// At random; the public key does not begin with '-', so that no program takes it for a flag. Errors:
+  /// kUnsupported when libzmq was built without CURVE.
   static Result<TransportKeys> generate();
 };
 

@@ -62,6 +62,11 @@ TEST_F(KeyFiles, ATransportKeyComesBackFromItsFile) {
   EXPECT_THAT(transport_public_text(keys, "laptop"), ::testing::Not(HasSubstr(keys.secret_key)));
 }
 
+// One key in 85 began with '-', and `moddev trust add NAME KEY` took it for a flag.
+TEST_F(KeyFiles, NoKeyLooksLikeAFlag) {
+  for (int i = 0; i < 1000; ++i) ASSERT_NE(new_transport_keys().public_key.front(), '-');
+}
+
 TEST_F(KeyFiles, AFileOfPyzmqOrCzmqIsRead) {
   // The pair of the example in the libzmq manual, zmq_curve(7), as pyzmq's create_certificates() writes it.
   const std::string text =
