@@ -172,6 +172,9 @@ def test(arguments):
         last = arguments.changes + 1
         far.wait_event("called", lambda event: event["result"] == last)
         wait_for(lambda: len(fleet.status("--endpoint", f"tcp://{NEAR}:{port}")["executors"]) == 2, "both are members")
+        # The line comes when everyone has told that it switched: after the calls.
+        newest = max(max(epochs_of(executor)) for executor in (near, far))
+        wait_for(lambda: any(event["epoch"] >= newest for event in watch.of("committed")), "the last line")
         committed = {event["epoch"] for event in watch.of("committed")}
         for executor in (near, far):
             executor.check_alive()
