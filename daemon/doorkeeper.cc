@@ -141,6 +141,10 @@ bool Doorkeeper::may_subscribe(const Origin& origin) {
   return ++connection(origin).subscriptions <= limits::kSubscriptionsPerPeer;
 }
 
+bool Doorkeeper::by_key(const Origin& origin) {
+  return !parse_ipc(origin.address) && origin.user_id != kLoopbackUser;
+}
+
 void Doorkeeper::cut(const Origin& origin) {
   if (origin.descriptor >= 0) ::shutdown(origin.descriptor, SHUT_RDWR);
 }

@@ -54,6 +54,8 @@ class Doorkeeper {
   [[nodiscard]] Result<Caller> identify(const Origin& origin);
   /// Counts a subscription of that connection. Returns false beyond limits::kSubscriptionsPerPeer.
   [[nodiscard]] bool may_subscribe(const Origin& origin);
+  /// Whether it came in by a key, over an address that is not loopback.
+  [[nodiscard]] static bool by_key(const Origin& origin);
   /// Ends the connection. Its socket is shut down, and ZeroMQ notices.
   static void cut(const Origin& origin);
 

@@ -380,6 +380,8 @@ std::optional<IncomingRequest> ZmqTransport::State::take(std::vector<zmq::messag
   for (std::size_t i = 1; delimited && i <= at; ++i) peer.envelope.push_back(bytes_of(parts[i]));
   if (!caller) {
     complain(peer, header_id(delimited ? at + 1 : 1), caller.error());
+    // Its key was good when it connected; where it connects again, the handshake tells it why it may not.
+    if (Doorkeeper::by_key(origin)) Doorkeeper::cut(origin);
     return std::nullopt;
   }
   peer.caller = std::move(*caller);

@@ -151,7 +151,11 @@ void Session::State::on_error(const RequestBody& request, const ErrorReply& erro
     go_stale("The daemon at " + options.endpoint + " does not let this executor join: " + error.message);
     requests.ask_later(request, std::max<Duration>(later, client::limits::kHelloLast), now);
   } else if (std::holds_alternative<AckRequest>(request) || std::holds_alternative<AliveRequest>(request)) {
-    if (error.code == ErrorCode::kNotFound) return rejoin();
+    // Whoever is answered like this is not heard either: its lease runs out there.
+    if (error.code == ErrorCode::kPermission)
+      go_stale("The daemon at " + options.endpoint +
+               " does not serve this executor any more: " + error.message);
+    if (error.code == ErrorCode::kNotFound || error.code == ErrorCode::kPermission) return rejoin();
     if (later > Duration{}) requests.ask_later(request, later, now);
   } else if (const auto* wanted = std::get_if<ManifestRequest>(&request);
              wanted != nullptr && beside && beside->epoch == wanted->epoch) {

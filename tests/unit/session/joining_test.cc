@@ -221,6 +221,25 @@ TEST_F(Staying, JoinsAgainWhenItIsToldThatItIsNoMember) {
   EXPECT_TRUE(loader.prepared.empty());  // nothing was reloaded
 }
 
+TEST_F(Staying, IsStaleWhenItIsToldThatItMayNotBeServedAnyMore) {
+  join_at_epoch_one();
+  daemon.instead = [](const RequestBody& request) -> std::optional<std::optional<ReplyBody>> {
+    if (std::holds_alternative<AliveRequest>(request) || std::holds_alternative<JoinRequest>(request))
+      return ReplyBody(ErrorReply{ErrorCode::kPermission, "Your key is not trusted any more.", 0});
+    return std::nullopt;
+  };
+  run_with_heartbeats(seconds(3));
+  ASSERT_EQ(events_of(Kind::kStale).size(), 1U);
+  EXPECT_EQ(
+      events_of(Kind::kStale)[0].message,
+      "The daemon at ipc:///run/test.sock does not serve this executor any more: Your key is not trusted "
+      "any more.");
+  daemon.instead = nullptr;
+  run_with_heartbeats(seconds(3));
+  EXPECT_TRUE(session().connected());
+  EXPECT_EQ(events_of(Kind::kJoined).size(), 1U);
+}
+
 TEST_F(Staying, JoinsAgainWhenItsAckIsRefused) {
   join_at_epoch_one();
   daemon.member = false;
