@@ -147,7 +147,7 @@ class Writer {
   char* out_;
   std::size_t size_ = 0;
   std::size_t types_ = 0;
-  const void* known_[kMostTypes] = {};
+  std::string_view known_[kMostTypes] = {};
   void (*describe_[kMostTypes])(Writer&) = {};
   std::size_t end_ = 0;
   bool gap_ = false;
@@ -166,9 +166,6 @@ constexpr std::string_view name_of() {
   name.remove_suffix(1);
   return name;
 }
-
-template <typename T>
-inline constexpr char kIdentity = 0;
 
 template <typename T>
 struct ArgumentsOf : std::false_type {};
@@ -303,11 +300,11 @@ constexpr void Writer::value() {
 
 template <typename T>
 constexpr void Writer::lead_to() {
-  const void* const identity = &kIdentity<T>;
+  // By name: GCC 12 compares the addresses of two variables at compile time only without UBSan.
   for (std::size_t i = 0; i < types_; ++i) {
-    if (known_[i] == identity) return;
+    if (known_[i] == name_of<T>()) return;
   }
-  known_[types_] = identity;  // beyond kMostTypes the compiler reports this line
+  known_[types_] = name_of<T>();  // beyond kMostTypes the compiler reports this line
   describe_[types_] = [](Writer& out) {
     out.put("type ");
     out.class_name<T>();
