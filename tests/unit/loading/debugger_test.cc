@@ -18,9 +18,8 @@ constexpr int kVersions = 5;
 class Debugger : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (run_command({"gdb", "--version"}).exit_code != 0) {
-      GTEST_SKIP() << "gdb is not installed; tools/setup --with-tests does";
-    }
+    ASSERT_EQ(run_command({"gdb", "--version"}).exit_code, 0)
+        << "gdb is not installed; tools/setup --with-tests does that";
     program_ = {MODDEV_DEBUGGEE, (workshop_.directory() / "images").string()};
     for (int version = 1; version <= kVersions; ++version) {
       const std::string number = std::to_string(version);
