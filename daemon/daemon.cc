@@ -46,7 +46,8 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.heartbeat(now, wall);
   s.write_applied(now);
   const TimePoint house_due = s.keep_house(now);
-  s.due = std::min({watcher_due, fleet_due, house_due, s.next_due(now)});
+  // Never before now: what was due before has been done, and lateness is counted once.
+  s.due = std::max(now, std::min({watcher_due, fleet_due, house_due, s.next_due(now)}));
   return s.due;
 }
 

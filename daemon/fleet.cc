@@ -342,7 +342,9 @@ void Fleet::exclude_expired(TimePoint now) {
 }
 
 bool Fleet::waits_for(const Member& member) const {
-  return switch_.phase == Phase::kPreparing ? member.vote == Vote::kSilent : member.awaited;
+  if (switch_.phase == Phase::kPreparing) return member.vote == Vote::kSilent;
+  if (switch_.phase == Phase::kTrial && member.canary && member.heard < switch_.trial_until) return true;
+  return member.awaited;
 }
 
 void Fleet::exclude_dead(TimePoint now) {
@@ -477,8 +479,18 @@ void Fleet::advance_trial(TimePoint now) {
   }
   if (switch_.trial_until == kNever) switch_.trial_until = now + options_.canary_time;
   if (now < switch_.trial_until) return;
+  if (!canaries_outlived_it()) {
+    (void)repeat_due(now);  // nothing to send: when to look again who has died
+    return;
+  }
   switch_.phase = Phase::kDecided;
   waiting_.push_back(action(Kind::kCommit));
+}
+
+bool Fleet::canaries_outlived_it() const {
+  return std::none_of(members_.begin(), members_.end(), [&](const auto& named) {
+    return named.second.canary && named.second.heard < switch_.trial_until;
+  });
 }
 
 void Fleet::advance_applying(TimePoint now) {
@@ -527,8 +539,10 @@ TimePoint Fleet::step(TimePoint now, std::vector<FleetAction>& actions) {
   } else if (switch_.phase == Phase::kApplying) {
     next = std::min({next, switch_.deadline, switch_.repeat_at});
   } else if (switch_.phase == Phase::kTrial) {
-    next = std::min(
-        next, switch_.awaited > 0 ? std::min(switch_.deadline, switch_.repeat_at) : switch_.trial_until);
+    if (switch_.awaited > 0) next = std::min(next, switch_.deadline);
+    // Over, and a canary is still to be heard: it says so, or is found dead.
+    const bool over = switch_.awaited == 0 && now >= switch_.trial_until;
+    next = std::min(next, switch_.awaited > 0 || over ? switch_.repeat_at : switch_.trial_until);
   }
   return next;
 }

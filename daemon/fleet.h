@@ -7,12 +7,12 @@
 //                        -> one failed           -> kAbort  (record, then publish)
 //                        -> deadline or lease    -> those silent are excluded, and the rest decides
 // With canaries there is a trial before kCommit: kTrial (publish to them only) -> all applied, and alive for
-// canary_time -> kCommit; one dies, refuses or does not switch -> kAbort. With --sync majority or none the
-// commit comes earlier, and those that were not ready then follow when they are.
-// Voters are the members at begin(), but for those that could not use the committed epoch: they have
-// nothing to lose, and must not veto for ever. Where there are no others they are asked all the same, and one
-// that is ready is enough. A member that is excluded is fenced: it counts again only
-// after it has joined anew. daemon/DESIGN.md, "The fleet", walks through the interleavings.
+// canary_time, and heard after it -> kCommit; one dies, refuses or does not switch -> kAbort. With --sync
+// majority or none the commit comes earlier, and those that were not ready then follow when they are. Voters
+// are the members at begin(), but for those that could not use the committed epoch: they have nothing to
+// lose, and must not veto for ever. Where there are no others they are asked all the same, and one that is
+// ready is enough. A member that is excluded is fenced: it counts again only after it has joined anew.
+// daemon/DESIGN.md, "The fleet", walks through the interleavings.
 #pragma once
 
 #include <cstdint>
@@ -223,6 +223,8 @@ class Fleet {
   /// Whether there are canaries: then they are told to switch.
   bool begin_trial(TimePoint now);
   void advance_trial(TimePoint now);
+  /// Whether each was heard after the trial: one that died late has not been missed yet.
+  [[nodiscard]] bool canaries_outlived_it() const;
   void advance_applying(TimePoint now);
   void settle(TimePoint now);
   void abort();

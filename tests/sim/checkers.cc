@@ -330,12 +330,17 @@ void InTime::passed(Duration awake) {
                                 std::to_string(to_us(waited_) / 1000) + " ms");
 }
 
-bool Returns::announced(const AnnounceEvent& announce, const daemon::Journal& journal) {
+bool Returns::announced(const AnnounceEvent& announce, const daemon::Journal& journal, TimePoint now) {
+  announced_ = now;
   const auto record = journal.epoch(announce.epoch);
   if (!record || record->restores == 0) return false;
   const std::string where =
       epoch_name(announce.epoch) + ", a return to " + epoch_name(record->restores) + ",";
-  if (!trouble_) verdict_.fail("Returns", where + " comes although nobody died of what is committed");
+  const bool trouble = trouble_ && *trouble_ >= since_;
+  const bool silence =
+      std::ranges::any_of(heard_, [&](const auto& last) { return now - last.second >= lease_; });
+  if (!trouble && !silence)
+    verdict_.fail("Returns", where + " comes although nobody died of what is committed");
   const auto& epochs = chronicle_.of(journal.id().repo).epochs;
   const auto target = epochs.find(record->restores);
   if (target == epochs.end() || !target->second.committed) {
@@ -343,9 +348,9 @@ bool Returns::announced(const AnnounceEvent& announce, const daemon::Journal& jo
     return true;
   }
   const auto& old = target->second.manifest.modules;
-  const auto& now = record->manifest.modules;
+  const auto& back = record->manifest.modules;
   const bool whole =
-      old.size() == now.size() && std::ranges::equal(old, now, [](const auto& a, const auto& b) {
+      old.size() == back.size() && std::ranges::equal(old, back, [](const auto& a, const auto& b) {
         return a.first == b.first && a.second.digest == b.second.digest;
       });
   if (!whole) verdict_.fail("Returns", where + " does not have its content");

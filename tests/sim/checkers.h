@@ -235,22 +235,30 @@ class InTime {
 };
 
 /// Old content comes back only as a recorded return: to an epoch that was committed, whole, and only after
-/// somebody died or could not use what is committed. And what nobody can use does not stay.
+/// somebody died, fell silent or could not use what is committed, since that was announced (canaries run it
+/// before it is committed). And what nobody can use does not stay.
 class Returns {
  public:
-  Returns(Verdict& verdict, Chronicle& chronicle) : verdict_(verdict), chronicle_(chronicle) {}
+  Returns(Verdict& verdict, Chronicle& chronicle, Duration lease)
+      : verdict_(verdict), chronicle_(chronicle), lease_(lease) {}
   /// Returns whether it is a return.
-  bool announced(const AnnounceEvent& announce, const daemon::Journal& journal);
-  /// Somebody died, or cannot use what is committed.
-  void trouble() { trouble_ = true; }
-  void committed() { trouble_ = false; }
+  bool announced(const AnnounceEvent& announce, const daemon::Journal& journal, TimePoint now);
+  /// Somebody died, or cannot use what it was given.
+  void trouble(TimePoint now) { trouble_ = now; }
+  /// The daemon has got a message of this executor.
+  void heard(std::size_t executor, TimePoint now) { heard_[executor] = now; }
+  void committed() { since_ = announced_; }
   /// All are up and have had time: `running` is how many run what is committed.
   void at_rest(const daemon::Journal& journal, std::size_t running);
 
  private:
   Verdict& verdict_;
   Chronicle& chronicle_;
-  bool trouble_ = false;
+  const Duration lease_;
+  TimePoint announced_{};  // the newest epoch
+  TimePoint since_{};      // the newest committed one was announced
+  std::optional<TimePoint> trouble_;
+  std::map<std::size_t, TimePoint> heard_;
 };
 
 /// Nothing grows or spins without end.

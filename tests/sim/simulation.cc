@@ -63,7 +63,7 @@ Simulation::Simulation(const SimulationOptions& options)
       per_fleet_(verdict_, chronicle_, weather_.fleet.sync),
       last_good_(verdict_, chronicle_),
       in_time_(verdict_, longest_decision(weather_.fleet)),
-      returns_(verdict_, chronicle_),
+      returns_(verdict_, chronicle_, weather_.fleet.lease),
       bounded_(verdict_),
       // One link more than executors: the observer who asks for a refresh.
       network_(random_.fork(), weather_.executors + 1),
@@ -109,7 +109,7 @@ void Simulation::wire(SimTransport& transport) {
       if (!repeated) {
         ++tally_.announced;
         in_time_.announced(announce->epoch);
-        if (returns_.announced(*announce, daemon_.journal())) ++tally_.returns;
+        if (returns_.announced(*announce, daemon_.journal(), now_)) ++tally_.returns;
       }
     }
     per_fleet_.published(event);
@@ -134,7 +134,8 @@ void Simulation::wire(SimTransport& transport) {
       joining_[{link, request.id}] = join->executor.id;
     per_fleet_.requested(request);
     if (const auto* ack = std::get_if<AckRequest>(&request.body); ack && ack->phase == AckPhase::kFailed)
-      returns_.trouble();
+      returns_.trouble(now_);
+    if (link < executors_.size()) returns_.heard(link, now_);
     trace_("request", link, request.body.index());
   };
   transport.on_reply = [this](std::size_t link, const Reply& reply) {
@@ -440,7 +441,7 @@ void Simulation::start_executor(ExecutorProcess& executor) {
 void Simulation::stop_executor(ExecutorProcess& executor, bool says_goodbye) {
   ++tally_.executor_deaths;
   dies_at_[executor.number()] = kNever;
-  returns_.trouble();
+  returns_.trouble(now_);
   executor.stop(says_goodbye);
 }
 

@@ -22,7 +22,7 @@ class ScriptedFeed final : public ChangeFeed {
   void restart(TimePoint now);
 
   void remember(const std::string& path, const Digest&) override { remembered_.insert(path); }
-  TimePoint step(TimePoint) override { return kNever; }
+  TimePoint step(TimePoint) override { return due; }
   watcher::Output take_output() override;
   std::uint64_t request_sync() override {
     waiting_.push_back(++last_sync_);
@@ -41,6 +41,8 @@ class ScriptedFeed final : public ChangeFeed {
   [[nodiscard]] std::string backend() const override { return "scripted"; }
 
   std::map<std::string, std::string> content;
+  /// What step() returns.
+  TimePoint due = kNever;
   /// Syncs are not completed as long as this is set.
   bool hold_syncs = false;
   std::vector<watcher::Unpublished> unfinished;

@@ -50,6 +50,29 @@ TEST_F(CanaryTest, WhenItDiesTheOthersNeverRunIt) {
   EXPECT_EQ(restarted.runs, 4U);
 }
 
+// The time asleep was added twice to the end of the trial when something else was due at once: the epoch
+// stayed undecided for as long again. Found by the simulation.
+TEST_F(CanaryTest, ASleepInTheMiddleLengthensTheTrialOnce) {
+  write({{"m", "new"}});
+  ASSERT_EQ(run(), (Epochs{2, 1, 1}));
+  now += seconds(60);
+  feed.due = now - seconds(60);
+  for (int steps = 0; steps < 3; ++steps) daemon->step(now, wall());
+  feed.due = kNever;
+  pass(FleetOptions{}.canary_time);
+  EXPECT_EQ(run(), (Epochs{2, 2, 2}));
+}
+
+TEST_F(CanaryTest, OneThatDiesAtTheEndOfItsTimeIsFoundOut) {
+  write({{"m", "deadly after a while"}});
+  ASSERT_EQ(run(), (Epochs{2, 1, 1}));
+  pass(FleetOptions{}.canary_time - milliseconds(1));
+  executors[0]->mute = true;
+  pass(FleetOptions{}.lease + milliseconds(1));
+  EXPECT_EQ(executors[1]->runs, 3U) << "the committed content under a new number";
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
+}
+
 // The content was given up for good. Found by the simulation.
 TEST_F(CanaryTest, OneThatWasOnlyCutOffIsAskedAgain) {
   write({{"m", "new"}});

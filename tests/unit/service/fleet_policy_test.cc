@@ -316,6 +316,43 @@ TEST(FleetCanaries, SwitchFirstAndTheOthersFollowAfterATime) {
   EXPECT_EQ(f.last[Kind::kSettled].excluded, 0U);
 }
 
+// The others followed when a canary had died, but was not missed yet. Found by the simulation.
+TEST(FleetCanaries, IsHeardOnceMoreBeforeTheOthersFollow) {
+  const FleetOptions options = with_canaries(1);
+  Fleets f(options);
+  f.settle_on_one(1);
+  f.join(2);
+  f.begin();
+  f.prepared(1);
+  f.prepared(2);
+  f.run();
+  f.applied(1);
+  EXPECT_EQ(f.run(options.canary_time - milliseconds(1)), Kinds{});
+  f.die(1);
+  EXPECT_EQ(f.run(options.lease - milliseconds(2)), Kinds{});
+  std::vector<FleetAction> actions;
+  EXPECT_GT(f.fleet.step(f.now, actions), f.now) << "it does not spin";
+  EXPECT_EQ(f.run(milliseconds(2)), (Kinds{Kind::kExcluded, Kind::kAbort}));
+}
+
+TEST(FleetSees, ACanaryThatDiesAtTheEndOfItsTimeAtOnce) {
+  std::set<std::string> running = {"w1", "w2"};
+  FleetOptions options = with_canaries(1);
+  options.still_there = [&](const ExecutorIdentity& who) { return running.contains(who.name); };
+  Fleets f(options);
+  f.settle_on_one(1);
+  f.join(2);
+  f.begin();
+  f.prepared(1);
+  f.prepared(2);
+  f.run();
+  f.applied(1);
+  EXPECT_EQ(f.run(options.canary_time - milliseconds(1)), Kinds{});
+  running.erase("w1");
+  f.die(1);
+  EXPECT_EQ(f.run(options.repeat_after), (Kinds{Kind::kExcluded, Kind::kAbort}));
+}
+
 TEST(FleetCanaries, ADeadCanaryAborts) {
   Fleets f(with_canaries(0, {"w2"}));
   f.settle_on_one(0);
