@@ -76,8 +76,12 @@ Status may_connect(const Endpoint& endpoint) {
 struct ZmqLink::State {
   State(Endpoint where, KeyChoice choice)
       : endpoint(std::move(where)), keys_of(key_source(endpoint, std::move(choice))) {}
+  ~State() { close_requests(); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
   void open_requests();
+  void close_requests() noexcept;
   void set_keys(zmq::socket_t& socket);
   void watch_handshakes();
   void look_at_handshakes();
@@ -125,10 +129,24 @@ Result<std::unique_ptr<ZmqLink>> ZmqLink::connect(const std::string& endpoint, K
   }
 }
 
+/// The monitor goes first: it tells of handshakes from libzmq's only io thread, which waits for ever when
+/// nobody is at the other end (4.3.4, socket_base_t::monitor_event()).
+void ZmqLink::State::close_requests() noexcept {
+  if (handshakes) {
+    try {
+      look_at_handshakes();  // when there is no room for more, the io thread waits already
+    } catch (const zmq::error_t&) {
+    }
+    zmq_socket_monitor(requests.handle(), nullptr, 0);
+    handshakes.close();
+  }
+  requests.close();
+}
+
 void ZmqLink::State::open_requests() {
+  close_requests();
   requests = zmq::socket_t(context, zmq::socket_type::dealer);
   set_common_options(requests);
-  handshakes = {};
   refused = false;
   requests.set(zmq::sockopt::sndhwm, limits::kRequestQueue);
   requests.set(zmq::sockopt::rcvhwm, limits::kReplyQueue);

@@ -1,9 +1,12 @@
 // The link over real sockets, against bare ZeroMQ.
 #include "client/src/zmq_link.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -299,6 +302,62 @@ TEST(Connecting, WorksOverTcp) {
   std::optional<Frames> frames;
   ASSERT_TRUE(await([&] { return (frames = take(router)).has_value(); }));
   EXPECT_EQ(decode_request({(*frames)[2]})->id, 3U);
+}
+
+/// A port of loopback where connections are accepted and closed at once, as by a firewall in between.
+class HangingUp {
+ public:
+  HangingUp() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    const int yes = 1;
+    ::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<const sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(listener_, 64), 0);
+    EXPECT_EQ(::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    endpoint_ = "tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  }
+  ~HangingUp() { ::close(listener_); }
+  HangingUp(const HangingUp&) = delete;
+  HangingUp& operator=(const HangingUp&) = delete;
+  [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
+  /// Waits for one. False when none comes.
+  [[nodiscard]] bool hang_up_on_one() const {
+    pollfd waiting{listener_, POLLIN, 0};
+    if (::poll(&waiting, 1, 10'000) != 1) return false;
+    return ::close(::accept(listener_, nullptr, nullptr)) == 0;
+  }
+
+ private:
+  int listener_;
+  std::string endpoint_;
+};
+
+// The socket that is given up may fail in its handshake at that very moment; libzmq's only io thread must not
+// wait for somebody to read that.
+TEST(Connecting, AResetWhileTheHandshakeFailsDoesNotStopTheLink) {
+  auto firewall = std::make_unique<HangingUp>();
+  const std::string endpoint = firewall->endpoint();
+  auto link = ZmqLink::connect(endpoint);
+  ASSERT_TRUE(link) << link.error().message;
+  for (int round = 0; round < 500; ++round) {
+    ASSERT_TRUE(firewall->hang_up_on_one()) << "after " << round << " resets nothing connects any more";
+    (*link)->reset();
+  }
+  firewall.reset();
+  zmq::context_t context;
+  zmq::socket_t router(context, zmq::socket_type::router);
+  router.set(zmq::sockopt::linger, 0);
+  ASSERT_TRUE(await([&] { return zmq_bind(router.handle(), endpoint.c_str()) == 0; }));
+  std::optional<Frames> frames;
+  EXPECT_TRUE(await([&] {
+    (*link)->send({3, HelloRequest{}});
+    while ((*link)->receive()) {
+    }
+    return (frames = take(router)).has_value();
+  }));
 }
 
 }  // namespace
