@@ -195,6 +195,17 @@ void Fleet::take_failed(Member& member, const AckRequest& ack, TimePoint now) {
     switch_.trial_failed = true;
     return;
   }
+  if (switch_.phase == Phase::kTrial) {
+    // It is not asked any more, and nothing is decided: told of when the epoch is committed. An epoch that is
+    // aborted takes nobody's vote on the next one.
+    stop_awaiting(member);
+    member.late_ready = false;
+    if (member.vote == Vote::kPrepared) --switch_.tally.prepared;
+    if (member.vote == Vote::kSilent) --switch_.tally.silent;
+    member.vote = Vote::kFailed;
+    member.refusal = ack.failures;
+    return;
+  }
   if (switch_.phase != Phase::kPreparing) {
     // The decision stands. The member stays on what it has, and everyone is told.
     if (member.vote == Vote::kPrepared || member.awaited) switch_.lost.insert(member.identity.id);

@@ -353,6 +353,45 @@ TEST(FleetSees, ACanaryThatDiesAtTheEndOfItsTimeAtOnce) {
   EXPECT_EQ(f.run(options.repeat_after), (Kinds{Kind::kExcluded, Kind::kAbort}));
 }
 
+// Who could not use an epoch on trial had no vote on the next one, although the trial was aborted, and that
+// one was committed over a refusal. Found by the simulation.
+TEST(FleetCanaries, WhoRefusesWhatIsThenAbortedHasAVoteOnTheNext) {
+  Fleets f(with_canaries(1));
+  f.settle_on_one(1);
+  f.join(2);
+  f.begin();
+  f.prepared(1);
+  f.prepared(2);
+  EXPECT_EQ(f.run(), Kinds{Kind::kTrial});
+  f.join(3, 1);
+  f.refuses(3);
+  f.refuses(1);
+  EXPECT_EQ(f.run(), (Kinds{Kind::kAbort}));
+  EXPECT_EQ(f.fleet.status(1, f.now)[2].state, ExecutorState::kLive);
+  f.begin();
+  f.prepared(1);
+  f.prepared(2);
+  f.refuses(3);
+  EXPECT_EQ(f.run(), Kinds{Kind::kAbort});
+}
+
+TEST(FleetCanaries, WhoRefusesDuringTheTrialIsToldOfWhenItIsCommitted) {
+  Fleets f(with_canaries(1));
+  f.settle_on_one(1);
+  f.join(2);
+  f.begin();
+  f.prepared(1);
+  f.prepared(2);
+  f.run();
+  f.applied(1);
+  f.join(3, 1);
+  f.refuses(3);
+  EXPECT_EQ(f.run(FleetOptions{}.canary_time), (Kinds{Kind::kCommit, Kind::kFailed}));
+  f.applied(2);
+  EXPECT_EQ(f.run(), Kinds{Kind::kSettled});
+  EXPECT_EQ(f.last[Kind::kSettled].excluded, 1U);
+}
+
 TEST(FleetCanaries, ADeadCanaryAborts) {
   Fleets f(with_canaries(0, {"w2"}));
   f.settle_on_one(0);
