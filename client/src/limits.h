@@ -20,6 +20,9 @@ inline constexpr auto kUnsupportedRetry = std::chrono::seconds(10);
 /// Any other request is repeated after so long without an answer; doubles from the first to the last.
 inline constexpr auto kRequestFirst = std::chrono::milliseconds(200);
 inline constexpr auto kRequestLast = std::chrono::milliseconds(2000);
+/// Repetitions of one request whose answers still count. Those beyond, the oldest, are longer ago than a
+/// lease.
+inline constexpr std::size_t kAttemptsKept = 8;
 /// Requests waiting for their answer, pieces of blobs apart. The oldest is forgotten beyond: it was an ack,
 /// and what acks say is told again by the next `alive`.
 inline constexpr std::size_t kOpenRequests = 32;

@@ -23,36 +23,44 @@ Duration with_jitter(Duration base, std::minstd_rand& random) {
 
 void RequestBook::ask(RequestBody body, TimePoint now) {
   const Duration patience = limits::kRequestFirst;
-  replace_open({next_id(), std::move(body), now + patience, patience});
-  send(open_.back());
+  replace_open({{}, std::move(body), now + patience, patience});
+  send(open_.back(), now);
 }
 
-void RequestBook::ask_once(RequestBody body) {
-  replace_open({next_id(), std::move(body), kNever, {}});
-  send(open_.back());
+void RequestBook::ask_once(RequestBody body, TimePoint now) {
+  Open open{{}, std::move(body), kNever, {}};
+  for (Open& older : open_) {
+    if (supersedes(open.body, older.body)) open.attempts = std::move(older.attempts);
+  }
+  replace_open(std::move(open));
+  send(open_.back(), now);
 }
 
 void RequestBook::ask_later(RequestBody body, Duration delay, TimePoint now) {
   const Duration patience = limits::kRequestFirst;
-  replace_open(
-      {next_id(), std::move(body), now + delay + delay / 2 - with_jitter(delay / 2, random_), patience});
+  replace_open({{}, std::move(body), now + delay + delay / 2 - with_jitter(delay / 2, random_), patience});
 }
 
-std::optional<RequestBody> RequestBook::answered(std::uint64_t id) {
-  const auto open = std::find_if(open_.begin(), open_.end(), [&](const Open& o) { return o.id == id; });
-  if (open == open_.end()) return std::nullopt;
-  std::optional<RequestBody> body(std::move(open->body));
-  open_.erase(open);
-  return body;
+std::optional<RequestBook::Answered> RequestBook::answered(std::uint64_t id) {
+  for (auto open = open_.begin(); open != open_.end(); ++open) {
+    auto& attempts = open->attempts;
+    const auto attempt =
+        std::find_if(attempts.begin(), attempts.end(), [&](const Attempt& a) { return a.id == id; });
+    if (attempt == attempts.end()) continue;
+    std::optional<Answered> answered(Answered{open->body, attempt->sent});
+    attempts.erase(attempts.begin(), std::next(attempt));
+    if (open->due != kNever || attempts.empty()) open_.erase(open);
+    return answered;
+  }
+  return std::nullopt;
 }
 
 void RequestBook::step(TimePoint now) {
   for (Open& open : open_) {
     if (open.due > now) continue;
-    open.id = next_id();
     open.patience = std::min<Duration>(open.patience * 2, limits::kRequestLast);
     open.due = now + with_jitter(open.patience, random_);
-    send(open);
+    send(open, now);
   }
 }
 
@@ -72,8 +80,10 @@ void RequestBook::replace_open(Open open) {
   open_.push_back(std::move(open));
 }
 
-void RequestBook::send(const Open& open) {
-  link_.send({open.id, open.body});
+void RequestBook::send(Open& open, TimePoint now) {
+  if (open.attempts.size() >= limits::kAttemptsKept) open.attempts.pop_front();
+  open.attempts.push_back({next_id(), now});
+  link_.send({open.attempts.back().id, open.body});
   ++sent_;
 }
 

@@ -1,8 +1,11 @@
-// The requests of a session that wait for an answer: which, since when, and when each is repeated. Time and
-// chance are passed in; what an answer means is not known here.
+// The requests of a session that wait for an answer: which, since when, and when each is repeated. An answer
+// counts whichever of the repetitions it is to: where the way there and back takes longer than the patience,
+// the newest is never the one that is answered. Time and chance are passed in; what an answer means is not
+// known here.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <random>
 #include <vector>
@@ -26,11 +29,17 @@ class RequestBook {
   /// Sends now and again, each time under a new id, until it is answered. An open request of the same type is
   /// given up; of acks, the one for the same epoch.
   void ask(RequestBody body, TimePoint now);
-  /// The same, but sent once: who asks repeats it in his own rhythm.
-  void ask_once(RequestBody body);
+  /// The same, but sent once: who asks repeats it in his own rhythm. Those of the same type that were sent
+  /// before may still be answered.
+  void ask_once(RequestBody body, TimePoint now);
 
-  /// The request that this reply answers, no longer open. Nothing for an abandoned one.
-  [[nodiscard]] std::optional<RequestBody> answered(std::uint64_t id);
+  struct Answered {
+    RequestBody body;
+    TimePoint sent{};  // the message that was answered
+  };
+  /// The request that this reply answers, no longer open; of one that was sent once, what was sent later
+  /// still is. Nothing for an abandoned one.
+  [[nodiscard]] std::optional<Answered> answered(std::uint64_t id);
   /// The daemon is busy: asks again, but only after `delay`.
   void ask_later(RequestBody body, Duration delay, TimePoint now);
   template <typename Body>
@@ -56,14 +65,18 @@ class RequestBook {
   [[nodiscard]] std::uint64_t sent() const { return sent_; }
 
  private:
-  struct Open {
+  struct Attempt {
     std::uint64_t id = 0;
+    TimePoint sent{};
+  };
+  struct Open {
+    std::deque<Attempt> attempts;  // oldest first
     RequestBody body;
-    TimePoint due = kNever;
+    TimePoint due = kNever;  // kNever: sent once
     Duration patience{};
   };
   void replace_open(Open open);
-  void send(const Open& open);
+  void send(Open& open, TimePoint now);
 
   Link& link_;
   std::minstd_rand& random_;

@@ -102,6 +102,7 @@ TimePoint Session::State::step(TimePoint time, WallTime wall_time) {
 
 void Session::State::start() {
   started = true;
+  connected_at = now;
   reply_heard = now;
   event_heard = now;
   hello_at = now;
@@ -149,6 +150,7 @@ void Session::State::connect_anew(Duration delay) {
   phase = Phase::kHello;
   confirmed = {};
   link.reset();
+  connected_at = now;
   requests.count_sent();
   requests.clear();
   fetcher.forget_open();
@@ -158,7 +160,7 @@ void Session::State::connect_anew(Duration delay) {
 }
 
 void Session::State::say_hello() {
-  requests.ask_once(HelloRequest{options.software});
+  requests.ask_once(HelloRequest{options.software}, now);
   hello_at = now + client::with_jitter(hello_delay, random);
   hello_delay = std::min<Duration>(hello_delay * 2, client::limits::kHelloLast);
 }
@@ -190,9 +192,8 @@ void Session::State::send_alive() {
   if (retired_bytes > client::limits::kRetiredAdvice) alive.notes.push_back(client::advice_on_retired());
   if (alive.notes.size() > client::limits::kNotesPerExecutor)
     alive.notes.resize(client::limits::kNotesPerExecutor);
-  requests.ask_once(std::move(alive));
+  requests.ask_once(std::move(alive), now);
   alive_at = now + heartbeat;
-  alive_sent = now;
 }
 
 void Session::State::ask_snapshot_when_due() {

@@ -31,15 +31,15 @@ void Session::State::take(Reply& reply) {
     return;
   }
   if (const auto* error = std::get_if<ErrorReply>(&reply.body)) {
-    on_error(*request, *error);
+    on_error(request->body, *error);
   } else if (const auto* hello = std::get_if<HelloReply>(&reply.body)) {
     on(*hello);
   } else if (auto* snapshot = std::get_if<SnapshotReply>(&reply.body)) {
-    on(*snapshot, std::holds_alternative<JoinRequest>(*request));
+    on(*snapshot, std::holds_alternative<JoinRequest>(request->body));
   } else if (auto* manifest = std::get_if<ManifestReply>(&reply.body)) {
     on(*manifest);
   } else if (const auto* alive = std::get_if<AliveReply>(&reply.body)) {
-    on(*alive);
+    on(*alive, request->sent);
   }
 }
 
@@ -131,24 +131,27 @@ void Session::State::on(SnapshotReply& reply, bool joined) {
   }
 }
 
-void Session::State::on(const AliveReply& reply) {
-  if (!from_our_daemon(reply.daemon)) return;
+void Session::State::on(const AliveReply& reply, TimePoint sent) {
+  if (!from_our_daemon(reply.daemon) || !member()) return;
   if (!reply.member) return rejoin();
   if (!believes_committed(reply.statement, reply.daemon.repo, reply.committed_epoch, nullptr)) return;
-  confirmed = alive_sent;
+  confirmed = std::max(confirmed, sent);
   compare_epochs(reply.epoch, reply.committed_epoch);
 }
 
 void Session::State::on_error(const RequestBody& request, const ErrorReply& error) {
   const Duration later = std::chrono::milliseconds(std::max<std::int64_t>(error.retry_after_ms, 0));
   if (std::holds_alternative<HelloRequest>(request)) {
+    if (phase != Phase::kHello) return;  // another one was answered better
     const bool other_version = error.code == ErrorCode::kUnsupported;
+    connect_anew_when_denied(error);
     hello_at = now + std::max<Duration>(
                          later, other_version ? Duration(client::limits::kUnsupportedRetry) : hello_delay);
     reply_heard = hello_at;  // until then its silence is what was agreed
     go_stale("The daemon at " + options.endpoint + " cannot serve this client: " + error.message);
   } else if (std::holds_alternative<JoinRequest>(request)) {
     go_stale("The daemon at " + options.endpoint + " does not let this executor join: " + error.message);
+    if (connect_anew_when_denied(error)) return;
     requests.ask_later(request, std::max<Duration>(later, client::limits::kHelloLast), now);
   } else if (std::holds_alternative<AckRequest>(request) || std::holds_alternative<AliveRequest>(request)) {
     // Whoever is answered like this is not heard either: its lease runs out there.
@@ -167,6 +170,12 @@ void Session::State::on_error(const RequestBody& request, const ErrorReply& erro
     snapshot_not_before = now + std::max<Duration>(later, client::limits::kSnapshotInterval);
     want_snapshot();
   }
+}
+
+bool Session::State::connect_anew_when_denied(const ErrorReply& error) {
+  if (error.code != ErrorCode::kPermission || now - connected_at < lease) return false;
+  connect_anew(client::limits::kHelloLast);
+  return true;
 }
 
 // --------------------------------------------------------------------------------------------------- events

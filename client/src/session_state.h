@@ -69,8 +69,12 @@ struct Session::State {
   void on(const HelloReply& reply);
   void on(SnapshotReply& reply, bool joined);
   void on(ManifestReply& reply);
-  void on(const AliveReply& reply);
+  /// `sent`: the request that it answers.
+  void on(const AliveReply& reply, TimePoint sent);
   void on_error(const RequestBody& request, const ErrorReply& error);
+  /// Who may do what is proven once for each connection: where that went wrong, only another one helps. At
+  /// most one in a lease. Returns whether there is one.
+  bool connect_anew_when_denied(const ErrorReply& error);
   /// Asks for a snapshot when these are above what we know.
   void compare_epochs(Epoch head, Epoch committed);
   /// Whether the message is from the daemon that we know; if not, starts over with it.
@@ -161,11 +165,11 @@ struct Session::State {
   Duration lease = moddev::limits::kLease;
   TimePoint hello_at{};
   Duration hello_delay = client::limits::kHelloFirst;
+  TimePoint connected_at{};  // when the sockets were made
   TimePoint reply_heard{};
   TimePoint event_heard{};
   TimePoint alive_at{};
-  TimePoint alive_sent{};  // the newest: answers to older ones are not taken
-  TimePoint confirmed{};   // when the newest that was answered had been sent
+  TimePoint confirmed{};  // when the newest `alive` that was answered had been sent
   bool stale_told = false;
   bool left = false;
 

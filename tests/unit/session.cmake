@@ -7,6 +7,7 @@ moddev_add_test(session_unit_test
     unit/session/host_cache_test.cc
     unit/session/joining_test.cc
     unit/session/last_epoch_test.cc
+    unit/session/late_answers_test.cc
     unit/session/requests_test.cc
     unit/session/session_trust_test.cc
     unit/session/trust_test.cc

@@ -27,9 +27,39 @@ TEST_F(Requests, AreRepeatedWithNewIdsUntilAnswered) {
   book.step(now);
   ASSERT_EQ(link.sent.size(), 2U);
   EXPECT_NE(link.sent.back().id, first);
-  EXPECT_FALSE(book.answered(first));
   EXPECT_TRUE(book.answered(link.sent.back().id));
+  EXPECT_FALSE(book.answered(first));
   EXPECT_EQ(book.next_due(), kNever);
+}
+
+TEST_F(Requests, AnAnswerToAnEarlierRepetitionCounts) {
+  book.ask(SnapshotRequest{}, now);
+  const TimePoint begin = now;
+  for (unsigned i = 0; i < 3; ++i) book.step(now = book.next_due());
+  ASSERT_EQ(link.sent.size(), 4U);
+  const auto answered = book.answered(link.sent.front().id);
+  ASSERT_TRUE(answered);
+  EXPECT_EQ(answered->sent, begin);
+  EXPECT_EQ(book.size(), 0U);
+  EXPECT_FALSE(book.answered(link.sent.back().id));
+}
+
+TEST_F(Requests, OnlySoManyRepetitionsAreRemembered) {
+  book.ask(SnapshotRequest{}, now);
+  for (unsigned i = 0; i < limits::kAttemptsKept; ++i) book.step(now = book.next_due());
+  EXPECT_FALSE(book.answered(link.sent.front().id));
+  EXPECT_TRUE(book.answered(link.sent[1].id));
+}
+
+TEST_F(Requests, OfThoseSentOnceTheLaterOnesStayOpenWhenAnEarlierOneIsAnswered) {
+  AliveRequest alive;
+  for (unsigned i = 0; i < 3; ++i) book.ask_once(alive, now + i * milliseconds(500));
+  EXPECT_EQ(book.size(), 1U);
+  EXPECT_EQ(book.next_due(), kNever);
+  EXPECT_EQ(book.answered(link.sent[1].id)->sent, now + milliseconds(500));
+  EXPECT_FALSE(book.answered(link.sent[0].id));
+  EXPECT_EQ(book.answered(link.sent[2].id)->sent, now + milliseconds(1000));
+  EXPECT_EQ(book.size(), 0U);
 }
 
 TEST_F(Requests, PatienceGrowsUpToItsLimit) {
