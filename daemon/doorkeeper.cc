@@ -112,7 +112,8 @@ Result<Caller> Doorkeeper::over_loopback(const Origin& origin) {
   if (!known.same_user) {
     const auto owner = owner_of_peer(origin.descriptor);
     known.same_user = owner == uid_;
-    if (!*known.same_user) {
+    // Of one that is over by now, nobody can tell and nobody is to be told: it was cut off.
+    if (!*known.same_user && (owner || is_established(origin.descriptor))) {
       refused(plain(origin.address),
               owner ? "it is user " + std::to_string(*owner) + ", and without keys only you may connect"
                     : "whose process it is cannot be told, and without keys only you may connect");

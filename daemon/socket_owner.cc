@@ -1,5 +1,7 @@
 #include "daemon/socket_owner.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -97,6 +99,13 @@ std::optional<SocketEnd> peer_of(int descriptor) {
   socklen_t size = sizeof address;
   if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) return std::nullopt;
   return socket_end(address);
+}
+
+bool is_established(int descriptor) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  return ::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+         info.tcpi_state == TCP_ESTABLISHED;
 }
 
 std::optional<uid_t> owner_of_peer(int descriptor) {

@@ -31,6 +31,9 @@ struct SocketEnd {
 /// The other end of our connected socket; nothing when it is none or gone.
 [[nodiscard]] std::optional<SocketEnd> peer_of(int descriptor);
 
+/// Whether neither end of our TCP socket has been closed.
+[[nodiscard]] bool is_established(int descriptor);
+
 /// Who owns the other end of our connected socket `descriptor`, when that is on this machine. Nothing when it
 /// is not, or cannot be told.
 [[nodiscard]] std::optional<uid_t> owner_of_peer(int descriptor);

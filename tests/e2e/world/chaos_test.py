@@ -64,6 +64,14 @@ class Chaos:
     def any_running(self):
         return next(executor for executor in self.live if executor not in self.stopped and executor not in self.cut)
 
+    def describe(self):
+        """Who is where, for a person."""
+        def one(executor):
+            told = [event for event in executor.events() if event["event"] != "called"]
+            how = "stopped" if executor in self.stopped else "cut off" if executor in self.cut else "well"
+            return f"{executor.name} ({how}) runs {epochs_of(executor)[-1:]}, last told {told[-1:]}"
+        return "\n  ".join(["the executors:", *map(one, self.live)])
+
     def disturb(self):
         self.resume_due()
         now = time.monotonic()
@@ -108,14 +116,16 @@ def test(arguments):
             # Who is stopped or cut off holds a switch up until it goes on or its lease ends; changes meanwhile are
             # merged.
             wait_for(lambda n=number: chaos.resume_due() or results_of(chaos.any_running())[-1:] == [n],
-                     f"change {number} is live", PATIENCE)
+                     f"change {number} is live", PATIENCE, chaos.describe)
         chaos.resume_due(everything=True)
         last = arguments.changesets + 1
-        for executor in chaos.live:
-            executor.wait_event("called", lambda event: event["result"] == last)
+        wait_for(lambda: all(results_of(executor)[-1:] == [last] for executor in chaos.live),
+                 f"change {last} is live in all", PATIENCE, chaos.describe)
         wait_for(lambda: watch.last("committed")["epoch"] == epochs_of(chaos.live[0])[-1], "the last one is settled")
         committed = {event["epoch"] for event in watch.of("committed")}
         watch.check_alive()
+        denied = [event for event in watch.of("warning") if event["code"] == "access_denied"]
+        check(not denied, f"nobody is taken for a stranger: {denied}")
         content = {}  # of an epoch, as anybody saw it
         for executor in chaos.all:
             never_back(results_of(executor), f"the result of {executor.name}")

@@ -1,9 +1,15 @@
 // What is decided about connections before anything is read from them: ZAP's frames and the kernel's table of
 // sockets.
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "daemon/doorkeeper.h"
 #include "daemon/socket_owner.h"
 #include "daemon/zap.h"
+#include "protocol/descriptor.h"
 
 namespace moddev::daemon {
 namespace {
@@ -65,6 +71,58 @@ TEST(SocketTable, KnowsLoopback) {
   EXPECT_TRUE((SocketEnd{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 1}.is_loopback()));
   EXPECT_FALSE((SocketEnd{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1}, 1}.is_loopback()));
   EXPECT_FALSE(SocketEnd{}.is_loopback());
+}
+
+/// A connection over loopback; the descriptor that was accepted.
+struct Loopback {
+  Loopback() {
+    const Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    EXPECT_EQ(::bind(listener.get(), generic, size), 0);
+    EXPECT_EQ(::listen(listener.get(), 1), 0);
+    EXPECT_EQ(::getsockname(listener.get(), generic, &size), 0);
+    near.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::connect(near.get(), generic, size), 0);
+    far.reset(::accept(listener.get(), nullptr, nullptr));
+  }
+  [[nodiscard]] Origin origin() const { return {"127.0.0.1", "loopback", far.get()}; }
+
+  Descriptor near;
+  Descriptor far;
+};
+
+TEST(LoopbackDoor, LetsInWhoIsTheSameUser) {
+  const Loopback connection;
+  Doorkeeper doorkeeper("", ::geteuid());
+  const auto caller = doorkeeper.identify(connection.origin());
+  ASSERT_TRUE(caller) << caller.error().message;
+  EXPECT_EQ(caller->kind, Caller::Kind::kUser);
+}
+
+TEST(LoopbackDoor, TellsOfAnotherUser) {
+  const Loopback connection;
+  Doorkeeper doorkeeper("", ::geteuid() + 1);
+  EXPECT_FALSE(doorkeeper.identify(connection.origin()));
+  EXPECT_TRUE(doorkeeper.take_refusal());
+}
+
+// A request that was read when its connection had been cut off already is not from a stranger.
+TEST(LoopbackDoor, TellsNobodyOfAConnectionThatIsOver) {
+  Loopback connection;
+  connection.near.reset(-1);
+  pollfd waiting{connection.far.get(), POLLRDHUP, 0};
+  ASSERT_EQ(::poll(&waiting, 1, 10'000), 1);
+  Doorkeeper doorkeeper("", ::geteuid());
+  EXPECT_FALSE(doorkeeper.identify(connection.origin()));
+  EXPECT_FALSE(doorkeeper.take_refusal());
+  const Origin gone = connection.origin();
+  connection.far.reset(-1);
+  EXPECT_FALSE(doorkeeper.identify(gone));
+  EXPECT_FALSE(doorkeeper.take_refusal());
 }
 
 }  // namespace
