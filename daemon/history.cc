@@ -4,41 +4,9 @@
 #include <utility>
 
 #include "daemon/limits.h"
+#include "protocol/name_match.h"
 
 namespace moddev::daemon {
-namespace {
-
-std::string listed(const std::vector<std::string>& names) {
-  std::string text;
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (i == limits::kCandidatesShown) return text + " and " + std::to_string(names.size() - i) + " more";
-    text += (i == 0 ? "" : ", ") + names[i];
-  }
-  return text;
-}
-
-}  // namespace
-
-Result<std::string> resolve_module_name(std::string_view part, const std::vector<std::string>& names) {
-  if (std::binary_search(names.begin(), names.end(), part)) return std::string(part);
-  std::vector<std::string> begin_with_it;
-  std::vector<std::string> contain_it;
-  for (const std::string& name : names) {
-    if (name.starts_with(part)) begin_with_it.push_back(name);
-    if (name.find(part) != std::string::npos) contain_it.push_back(name);
-  }
-  const std::vector<std::string>& fitting = begin_with_it.empty() ? contain_it : begin_with_it;
-  if (fitting.size() == 1) return fitting.front();
-  if (fitting.empty()) {
-    return Error{ErrorCode::kNotFound,
-                 "There is no module '" + std::string(part) + "' in the history." +
-                     (names.empty() ? " It is empty." : " There are " + listed(names) + "."),
-                 0};
-  }
-  return Error{ErrorCode::kConflict,
-               "'" + std::string(part) + "' can mean " + listed(fitting) + ". Give more of the name.", 0};
-}
-
 std::vector<std::string> known_modules(const Journal& journal) {
   std::vector<std::string> names;
   names.reserve(journal.last_versions().size());
@@ -51,7 +19,7 @@ Result<HistoryReply> history_of(const Journal& journal, const HistoryRequest& re
   reply.daemon = journal.id();
   reply.forgotten = journal.forgotten();
   if (!request.module.empty()) {
-    auto name = resolve_module_name(request.module, known_modules(journal));
+    auto name = match_name(request.module, known_modules(journal));
     if (!name) return name.error();
     reply.module = std::move(*name);
   }

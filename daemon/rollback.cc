@@ -5,6 +5,7 @@
 
 #include "daemon/history.h"
 #include "daemon/versioner.h"
+#include "protocol/name_match.h"
 
 namespace moddev::daemon {
 namespace {
@@ -119,7 +120,7 @@ Result<EpochRecord> roll_back_all(const Journal& journal, const ModuleSet& direc
 Result<EpochRecord> roll_back(const Journal& journal, const ModuleSet& directory,
                               const RollbackRequest& request, WallTime now) {
   if (request.module.empty()) return roll_back_all(journal, directory, request.to, now);
-  auto name = resolve_module_name(request.module, known_modules(journal));
+  auto name = match_name(request.module, known_modules(journal));
   if (!name) return name.error();
   return roll_back_module(journal, directory, *name, request.to, now);
 }

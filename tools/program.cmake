@@ -22,7 +22,6 @@ add_library(moddev_program STATIC
   moddev/interrupt.cc
   moddev/json.cc
   moddev/keygen.cc
-  moddev/name_match.cc
   moddev/outcome.cc
   moddev/places.cc
   moddev/printer.cc

@@ -1,9 +1,10 @@
 #include "client/src/requester.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -11,25 +12,53 @@
 #include <vector>
 
 #include "client/src/limits.h"
+#include "protocol/descriptor.h"
 #include "protocol/endpoint.h"
 
 namespace moddev::client {
 namespace {
 
-/// Whether the socket file has a listener. Only a clear "no" counts: anything else is left to the deadline.
-bool nobody_listens(const std::string& text) {
-  const auto endpoint = parse_endpoint(text);
-  if (!endpoint || endpoint->scheme != Endpoint::Scheme::kIpc) return false;
+/// A connection inside this machine is made or refused at once.
+constexpr int kConnectPatienceMs = 100;
+
+bool refuses(int family, const sockaddr* address, socklen_t size) {
+  const Descriptor socket(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (socket.get() < 0 || ::connect(socket.get(), address, size) == 0) return false;
+  int problem = errno;
+  if (problem == EINPROGRESS) {
+    pollfd polled{socket.get(), POLLOUT, 0};
+    socklen_t length = sizeof problem;
+    if (::poll(&polled, 1, kConnectPatienceMs) != 1 ||
+        ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &problem, &length) != 0)
+      return false;
+  }
+  return problem == ECONNREFUSED || problem == ENOENT || problem == ENOTDIR;
+}
+
+/// Whether the socket file has no listener. Only a clear "no" counts: anything else is left to the deadline.
+bool nobody_listens(const Endpoint& endpoint) {
+  if (endpoint.scheme != Endpoint::Scheme::kIpc) return false;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (endpoint->path.size() >= sizeof address.sun_path) return false;
-  std::memcpy(address.sun_path, endpoint->path.c_str(), endpoint->path.size());
-  const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (descriptor < 0) return false;
-  const int failed =
-      ::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
-  ::close(descriptor);
-  return failed == ECONNREFUSED || failed == ENOENT || failed == ENOTDIR;
+  if (endpoint.path.size() >= sizeof address.sun_path) return false;
+  std::memcpy(address.sun_path, endpoint.path.c_str(), endpoint.path.size());
+  return refuses(AF_UNIX, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+}
+
+/// The same of a port of this machine. To a daemon it is a connection that says nothing, so it is asked only
+/// when no answer comes.
+bool port_is_closed(const Endpoint& endpoint) {
+  if (endpoint.scheme != Endpoint::Scheme::kTcp || !endpoint.port || !endpoint.is_local()) return false;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(*endpoint.port);
+  if (::inet_pton(AF_INET, endpoint.host.c_str(), &address.sin_addr) == 1)
+    return refuses(AF_INET, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  return false;
+}
+
+Error nobody_at(const std::string& endpoint) {
+  return {ErrorCode::kUnavailable, "Nothing answers at " + endpoint + "."};
 }
 
 std::string seconds(std::chrono::milliseconds duration) {
@@ -57,9 +86,10 @@ Result<std::unique_ptr<Requester>> Requester::open(const std::string& endpoint, 
 Result<ReplyBody> Requester::ask(const RequestBody& body, std::chrono::milliseconds patience) {
   const std::uint64_t id = next_id_++;
   const TimePoint deadline = clock_.now() + patience;
+  const std::uint64_t not_understood = link_->malformed();
+  const auto where = parse_endpoint(endpoint_);
   for (;;) {
-    if (nobody_listens(endpoint_))
-      return Error{ErrorCode::kUnavailable, "Nothing answers at " + endpoint_ + "."};
+    if (where && nobody_listens(*where)) return nobody_at(endpoint_);
     link_->send({id, body});
     if (link_->problem()) return *link_->problem();
     TimePoint again = clock_.now() + limits::kRequestLast;
@@ -73,6 +103,12 @@ Result<ReplyBody> Requester::ask(const RequestBody& body, std::chrono::milliseco
       }
       if (link_->problem()) return *link_->problem();
       wait(std::min(again, deadline));
+    }
+    if (where && port_is_closed(*where)) return nobody_at(endpoint_);
+    if (clock_.now() >= deadline && link_->malformed() > not_understood) {
+      return Error{ErrorCode::kUnsupported,
+                   "What answers at " + endpoint_ +
+                       " is not understood: it is of another version than this moddev, or another program."};
     }
     if (clock_.now() >= deadline) {
       return Error{ErrorCode::kTimeout, "No answer from " + endpoint_ + " within " + seconds(patience) + "."};

@@ -11,6 +11,7 @@ target_compile_definitions(protocol_codec_test PRIVATE MODDEV_GOLDEN_DIR="${CMAK
 moddev_add_test(protocol_values_test
   SOURCES
     unit/protocol/manifest_test.cc
+    unit/protocol/name_match_test.cc
     unit/protocol/names_test.cc
     unit/protocol/patch_test.cc
     unit/protocol/signature_test.cc

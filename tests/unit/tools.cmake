@@ -5,7 +5,6 @@ moddev_add_test(tools_unit_test
     unit/tools/config_test.cc
     unit/tools/history_view_test.cc
     unit/tools/json_test.cc
-    unit/tools/name_match_test.cc
     unit/tools/places_test.cc
     unit/tools/printer_test.cc
     unit/tools/requester_test.cc

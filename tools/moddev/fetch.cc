@@ -16,10 +16,10 @@
 
 #include "protocol/digest.h"
 #include "protocol/limits.h"
+#include "protocol/name_match.h"
 #include "tools/moddev/asking.h"
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
-#include "tools/moddev/name_match.h"
 #include "tools/moddev/printer.h"
 #include "tools/moddev/terminal.h"
 

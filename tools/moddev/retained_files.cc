@@ -16,7 +16,7 @@
 #include "protocol/blob_store.h"
 #include "protocol/descriptor.h"
 #include "protocol/elf_file.h"
-#include "tools/moddev/name_match.h"
+#include "protocol/name_match.h"
 #include "tools/moddev/places.h"
 
 namespace moddev::tools {

@@ -14,32 +14,6 @@ using testing::commit;
 using testing::content;
 using testing::open_journal;
 
-TEST(ModuleNames, ArePartsWhereUnambiguous) {
-  const std::vector<std::string> names{"base", "rescore", "score", "scorer", "table.json"};
-  EXPECT_EQ(*resolve_module_name("score", names), "score") << "a whole name is itself";
-  EXPECT_EQ(*resolve_module_name("scorer", names), "scorer");
-  EXPECT_EQ(*resolve_module_name("ba", names), "base");
-  EXPECT_EQ(*resolve_module_name("json", names), "table.json") << "in the middle, when nothing begins so";
-  EXPECT_EQ(*resolve_module_name("resc", names), "rescore");
-  const auto ambiguous = resolve_module_name("scor", names);
-  ASSERT_FALSE(ambiguous.ok());
-  EXPECT_EQ(ambiguous.error().code, ErrorCode::kConflict);
-  EXPECT_EQ(ambiguous.error().message, "'scor' can mean score, scorer. Give more of the name.");
-  const auto unknown = resolve_module_name("zzz", names);
-  ASSERT_FALSE(unknown.ok());
-  EXPECT_EQ(unknown.error().code, ErrorCode::kNotFound);
-  EXPECT_EQ(unknown.error().message,
-            "There is no module 'zzz' in the history. There are base, rescore, score, scorer, table.json.");
-  EXPECT_FALSE(resolve_module_name("x", {}).ok());
-}
-
-TEST(ModuleNames, SoManyCandidatesAreShown) {
-  std::vector<std::string> names;
-  for (char c = 'a'; c < 'a' + 20; ++c) names.push_back(std::string("m") + c);
-  EXPECT_EQ(resolve_module_name("m", names).error().message,
-            "'m' can mean ma, mb, mc, md, me, mf, mg, mh and 12 more. Give more of the name.");
-}
-
 TEST(History, TellsEpochsFromNewerToOlderWithWhoAppliedThem) {
   const auto journal = open_journal(":memory:");
   commit(*journal, {{"base", content("x")}, {"scorer", content("1")}}, 10);

@@ -8,6 +8,12 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <iterator>
+#include <string_view>
+#include <thread>
+#include <vector>
+#include <zmq.hpp>
+#include <zmq_addon.hpp>
 
 #include "tests/support/session/zmq_daemon.h"
 
@@ -55,6 +61,34 @@ TEST_F(RequesterTest, NobodyThereIsToldAtOnce) {
   EXPECT_EQ(requester.error().code, ErrorCode::kUnavailable);
   EXPECT_EQ(requester.error().message, "Nothing answers at " + endpoint_ + ".");
   EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(10));
+}
+
+TEST_F(RequesterTest, APortOfThisMachineThatIsClosedIsNobody) {
+  const auto begin = std::chrono::steady_clock::now();
+  const auto requester = Requester::open("tcp://127.0.0.1:1", "test", seconds(30));
+  ASSERT_FALSE(requester.ok());
+  EXPECT_EQ(requester.error().code, ErrorCode::kUnavailable);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(25)) << "as long as it was told to wait";
+}
+
+/// Not the same as silence: waiting longer or restarting the daemon would not help.
+TEST_F(RequesterTest, AnAnswerThatIsNotUnderstoodIsToldAsSuch) {
+  zmq::context_t context;
+  zmq::socket_t stranger(context, zmq::socket_type::router);
+  stranger.set(zmq::sockopt::linger, 0);
+  stranger.set(zmq::sockopt::rcvtimeo, 20'000);
+  stranger.bind(endpoint_);
+  std::thread answering([&] {
+    std::vector<zmq::message_t> parts;
+    if (!zmq::recv_multipart(stranger, std::back_inserter(parts))) return;
+    parts.back() = zmq::message_t(std::string_view("\xc1\xc1"));
+    (void)zmq::send_multipart(stranger, parts);
+  });
+  const auto requester = Requester::open(endpoint_, "test", milliseconds(1500));
+  answering.join();
+  ASSERT_FALSE(requester.ok());
+  EXPECT_EQ(requester.error().code, ErrorCode::kUnsupported);
+  EXPECT_THAT(requester.error().message, HasSubstr("is not understood"));
 }
 
 TEST_F(RequesterTest, ASocketThatNobodyServesAnyMoreIsNobody) {
