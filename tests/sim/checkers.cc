@@ -23,6 +23,12 @@ std::string executor_name(std::size_t executor) {
   return "executor " + std::to_string(executor);
 }
 
+bool same_content(const Manifest& a, const Manifest& b) {
+  return std::ranges::equal(a.modules, b.modules, [](const auto& one, const auto& other) {
+    return one.first == other.first && one.second.digest == other.second.digest;
+  });
+}
+
 }  // namespace
 
 // ------------------------------------------------------------------------------------------- Chronicle
@@ -341,19 +347,19 @@ bool Returns::announced(const AnnounceEvent& announce, const daemon::Journal& jo
       std::ranges::any_of(heard_, [&](const auto& last) { return now - last.second >= lease_; });
   if (!trouble && !silence)
     verdict_.fail("Returns", where + " comes although nobody died of what is committed");
-  const auto& epochs = chronicle_.of(journal.id().repo).epochs;
-  const auto target = epochs.find(record->restores);
-  if (target == epochs.end() || !target->second.committed) {
-    verdict_.fail("Returns", where + " leads to what was never committed");
-    return true;
+  bool committed = false;
+  bool whole = false;
+  for (const RepoFacts& repo : chronicle_.all()) {
+    const auto target = repo.epochs.find(record->restores);
+    if (target == repo.epochs.end() || !target->second.committed) continue;
+    committed = true;
+    whole = whole || same_content(target->second.manifest, record->manifest);
   }
-  const auto& old = target->second.manifest.modules;
-  const auto& back = record->manifest.modules;
-  const bool whole =
-      old.size() == back.size() && std::ranges::equal(old, back, [](const auto& a, const auto& b) {
-        return a.first == b.first && a.second.digest == b.second.digest;
-      });
-  if (!whole) verdict_.fail("Returns", where + " does not have its content");
+  if (!committed) {
+    verdict_.fail("Returns", where + " leads to what was never committed");
+  } else if (!whole) {
+    verdict_.fail("Returns", where + " does not have its content");
+  }
   return true;
 }
 

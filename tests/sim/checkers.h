@@ -81,6 +81,8 @@ class Chronicle {
   RepoFacts& of(const Uuid& repo);
   [[nodiscard]] const EpochFacts* find(const Digest& manifest) const;
   [[nodiscard]] std::size_t repos() const { return repos_.size(); }
+  /// Oldest first. A new one goes on from what the former left.
+  [[nodiscard]] const std::vector<RepoFacts>& all() const { return repos_; }
   [[nodiscard]] RepoFacts& newest() { return repos_.back(); }
   [[nodiscard]] const RepoFacts& newest() const { return repos_.back(); }
 
@@ -239,7 +241,7 @@ class InTime {
 /// before it is committed). And what nobody can use does not stay.
 class Returns {
  public:
-  Returns(Verdict& verdict, Chronicle& chronicle, Duration lease)
+  Returns(Verdict& verdict, const Chronicle& chronicle, Duration lease)
       : verdict_(verdict), chronicle_(chronicle), lease_(lease) {}
   /// Returns whether it is a return.
   bool announced(const AnnounceEvent& announce, const daemon::Journal& journal, TimePoint now);
@@ -253,7 +255,7 @@ class Returns {
 
  private:
   Verdict& verdict_;
-  Chronicle& chronicle_;
+  const Chronicle& chronicle_;
   const Duration lease_;
   TimePoint announced_{};  // the newest epoch
   TimePoint since_{};      // the newest committed one was announced
