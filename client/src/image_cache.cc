@@ -40,7 +40,10 @@ bool has_bytes(int fd, const PatchedImage& image) {
   struct stat info {};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) return false;
   if (static_cast<std::uint64_t>(info.st_size) != image.size()) return false;
-  static thread_local std::array<std::byte, kCompareBytes> buffer;
+  // Aligned also for mold 1.10: with thread-local data that may begin anywhere, and code that ends within the
+  // last bytes of a page, its GNU_RELRO begins in the hole between two segments, and the program does not
+  // start ("cannot apply additional memory protection after relocation").
+  alignas(64) static thread_local std::array<std::byte, kCompareBytes> buffer;
   for (std::span<const std::byte> rest : image.pieces()) {
     while (!rest.empty()) {
       const ssize_t got = ::read(fd, buffer.data(), std::min(buffer.size(), rest.size()));
