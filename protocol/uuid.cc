@@ -38,7 +38,7 @@ Result<Uuid> Uuid::parse(std::string_view text) {
       return bad();
     }
     auto& byte = uuid.bytes[digit / 2];
-    byte = static_cast<std::uint8_t>((byte << 4U) | value);
+    byte = static_cast<std::uint8_t>((static_cast<unsigned>(byte) << 4U) | value);
     ++digit;
   }
   return uuid;

@@ -1,7 +1,8 @@
 # Every decoder of the protocol against bytes that somebody chose. As an ordinary test each target replays its
-# corpus and a fixed number of mutations of it; with -DMODDEV_LIBFUZZER=ON and clang the same targets search for more:
-#   build/tests/fuzz_protocol_messages tests/fuzz/protocol/corpus/messages
-option(MODDEV_LIBFUZZER "Link the fuzz targets with libFuzzer (clang) instead of replaying their corpora" OFF)
+# corpus and a fixed number of mutations of it. With clang and libFuzzer the same targets search for more, under
+# AddressSanitizer and UndefinedBehaviorSanitizer:
+#   cmake --preset fuzz && ninja -C build/fuzz fuzz_protocol_messages
+#   build/fuzz/tests/fuzz_protocol_messages -max_total_time=600 build/found tests/fuzz/protocol/corpus/messages
 
 foreach(target elf_image manifest messages names patch statement)
   add_executable(fuzz_protocol_${target} fuzz/protocol/${target}_fuzz.cc)

@@ -23,7 +23,14 @@ endif()
 
 if(MODDEV_SANITIZE)
   # False under sanitizers, as GCC's manual says (-fsanitize=address, -Wmaybe-uninitialized).
-  target_compile_options(moddev_build_flags INTERFACE -Wno-maybe-uninitialized)
+  target_compile_options(moddev_build_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+endif()
+
+# Everything reports its branches to libFuzzer, which searches blindly otherwise; without its main program, which only
+# the fuzz targets get. Also in a sanitizer's build.
+option(MODDEV_LIBFUZZER "Link the fuzz targets with libFuzzer (clang) instead of replaying their corpora" OFF)
+if(MODDEV_LIBFUZZER)
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
 find_program(CCACHE_PROGRAM ccache)
