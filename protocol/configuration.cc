@@ -135,8 +135,11 @@ class Parser {
   }
 
   Status take_executor(const toml::key& key, const toml::node& node) {
-    const std::string name(key.str());
+    std::string name(key.str());
+    std::replace(name.begin(), name.end(), '-', '_');
     if (name == "modules") return texts(name, node, configuration_.executor.modules);
+    if (name == "key") return text(name, node, configuration_.executor.key);
+    if (name == "daemon_keys") return texts(name, node, configuration_.executor.daemon_keys);
     if (name != "signers") return unknown(key, name, executor_keys());
     MODDEV_TRY(texts(name, node, configuration_.executor.signers));
     for (const std::string& signer : *configuration_.executor.signers) {
@@ -260,7 +263,7 @@ const std::vector<std::string>& supervise_keys() {
 }
 
 const std::vector<std::string>& executor_keys() {
-  static const std::vector<std::string> keys = {"modules", "signers"};
+  static const std::vector<std::string> keys = {"daemon_keys", "key", "modules", "signers"};
   return keys;
 }
 

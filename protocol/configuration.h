@@ -34,10 +34,14 @@ struct SuperviseConfiguration {
   std::optional<std::vector<std::string>> reload;
 };
 
-/// The table [executor]: what this machine's executors believe and let in.
+/// The table [executor]: what this machine's executors believe and let in, and with which keys they and other
+/// clients connect.
 struct ExecutorConfiguration {
   std::optional<std::vector<std::string>> signers;
   std::optional<std::vector<std::string>> modules;
+  /// A path, absolute or from where the file lies.
+  std::optional<std::string> key;
+  std::optional<std::vector<std::string>> daemon_keys;
 };
 
 /// One [[access]]: what these may do. What a right is called is the daemon's to know.

@@ -31,11 +31,14 @@ Result<Client> watch_in_process(const std::string& directory, StandaloneOptions 
 }
 
 Result<Client> connect_or_watch(const std::string& directory, StandaloneOptions options) {
-  const auto found =
-      client::discover_endpoint(options.client.endpoint, client::Surroundings::of_this_process());
+  const auto here = client::Surroundings::of_this_process();
+  const auto found = client::discover_endpoint(options.client.endpoint, here);
   if (!found) return found.error();
+  const auto keys = client::discover_keys(options.client.key, options.client.daemon_keys, here);
+  if (!keys) return keys.error();
   // Just whether it answers; the client makes a connection of its own.
-  const auto asked = client::Requester::open(found->endpoint, "moddev " MODDEV_VERSION, kAnswerPatience);
+  const auto asked =
+      client::Requester::open(found->endpoint, "moddev " MODDEV_VERSION, kAnswerPatience, *keys);
   if (!asked) return watch_in_process(directory, std::move(options));
   return Client::connect(std::move(options.client));
 }

@@ -116,6 +116,12 @@ std::string text(const char* value) {
   return value == nullptr ? "" : value;
 }
 
+std::vector<std::string> texts(const char* const* values, size_t count) {
+  std::vector<std::string> result;
+  for (size_t i = 0; values != nullptr && i < count; ++i) result.push_back(text(values[i]));
+  return result;
+}
+
 /// The caller's options, as far as he knows them.
 moddev::ClientOptions options_of(const moddev_options* given) {
   moddev_options known{};
@@ -124,6 +130,10 @@ moddev::ClientOptions options_of(const moddev_options* given) {
   options.name = text(known.name);
   options.endpoint = text(known.endpoint);
   options.cache_directory = text(known.cache_directory);
+  options.key = text(known.key);
+  options.daemon_keys = texts(known.daemon_keys, known.daemon_key_count);
+  options.signers = texts(known.signers, known.signer_count);
+  options.modules = texts(known.modules, known.module_count);
   if (known.offline_grace_s > 0) options.offline_grace = std::chrono::seconds(known.offline_grace_s);
   if (known.offline_grace_s < 0) options.offline_grace = std::chrono::seconds(0);
   if (known.on_event == nullptr) return options;

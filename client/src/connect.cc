@@ -116,6 +116,8 @@ Result<Client> Client::connect(ClientOptions options) {
   if (!found) return found.error();
   const auto believed = client::discover_believed(options.signers, options.modules, here);
   if (!believed) return believed.error();
+  auto keys = client::discover_keys(options.key, options.daemon_keys, here);
+  if (!keys) return keys.error();
   const auto places = client::cache_directories(options, here);
   if (!places) return places.error();
   auto parts = client::common_parts(options, *places, found->endpoint);
@@ -127,7 +129,7 @@ Result<Client> Client::connect(ClientOptions options) {
   if (options.small_transfers || (parsed && !parsed->is_local())) {
     parts->session.accept = {Encoding::kPatch, Encoding::kZstd};
   }
-  auto link = client::ZmqLink::connect(found->endpoint);
+  auto link = client::ZmqLink::connect(found->endpoint, std::move(*keys));
   if (!link) return link.error();
   parts->link_problem = [l = link->get()] { return l->problem(); };
   parts->link = std::move(*link);

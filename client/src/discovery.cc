@@ -6,13 +6,16 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 #include <optional>
+#include <sstream>
 #include <system_error>
 
 #include "client/src/limits.h"
 #include "protocol/configuration.h"
 #include "protocol/endpoint.h"
 #include "protocol/private_file.h"
+#include "protocol/transport_key.h"
 #include "protocol/trust.h"
 
 namespace moddev::client {
@@ -55,6 +58,8 @@ std::optional<std::filesystem::path> nearest_configuration(std::filesystem::path
 Surroundings Surroundings::of_this_process() {
   Surroundings here;
   here.moddev_endpoint = variable("MODDEV_ENDPOINT");
+  here.moddev_key = variable("MODDEV_KEY");
+  here.moddev_daemon_key = variable("MODDEV_DAEMON_KEY");
   here.xdg_runtime_dir = variable("XDG_RUNTIME_DIR");
   here.xdg_cache_home = variable("XDG_CACHE_HOME");
   here.xdg_config_home = variable("XDG_CONFIG_HOME");
@@ -110,6 +115,45 @@ Result<Believed> discover_believed(const std::vector<std::string>& explicit_sign
   believed.signers.erase(std::unique(believed.signers.begin(), believed.signers.end()),
                          believed.signers.end());
   return believed;
+}
+
+Result<KeyChoice> discover_keys(const std::string& explicit_key,
+                                const std::vector<std::string>& explicit_daemon_keys,
+                                const Surroundings& here) {
+  KeyChoice choice{explicit_key, "The argument", explicit_daemon_keys, "the argument"};
+  if (choice.key_file.empty()) {
+    choice.key_file = here.moddev_key;
+    choice.key_named_by = "MODDEV_KEY";
+  }
+  if (choice.daemon_keys.empty()) {
+    std::istringstream words(here.moddev_daemon_key);
+    choice.daemon_keys.assign(std::istream_iterator<std::string>(words), {});
+    choice.daemon_keys_named_by = "MODDEV_DAEMON_KEY";
+  }
+  if ((choice.key_file.empty() || choice.daemon_keys.empty()) && absolute(here.working_directory)) {
+    if (const auto file = nearest_configuration(here.working_directory, here.uid)) {
+      const auto said = read_configuration(file->string());
+      if (!said) return said.error();
+      if (choice.key_file.empty() && !said->executor.key.value_or("").empty()) {
+        choice.key_file = (file->parent_path() / *said->executor.key).string();
+        choice.key_named_by = file->string();
+      }
+      if (choice.daemon_keys.empty()) {
+        choice.daemon_keys = said->executor.daemon_keys.value_or(std::vector<std::string>{});
+        choice.daemon_keys_named_by = file->string();
+      }
+    }
+  }
+  if (choice.key_file.empty()) choice.key_named_by.clear();
+  if (choice.daemon_keys.empty()) choice.daemon_keys_named_by.clear();
+  for (const std::string& key : choice.daemon_keys) {
+    if (is_transport_key(key)) continue;
+    return Error{ErrorCode::kInvalidArgument,
+                 "'" + key.substr(0, 80) + "' from " + choice.daemon_keys_named_by +
+                     " is no daemon's key: it has 40 characters of Z85. `moddev keygen` prints it where the "
+                     "daemon runs, as its transport key."};
+  }
+  return choice;
 }
 
 Result<std::string> default_cache_directory(const Surroundings& here) {

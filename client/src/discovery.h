@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "client/src/link_keys.h"
 #include "protocol/result.h"
 #include "protocol/signature.h"
 
@@ -16,6 +17,8 @@ namespace moddev::client {
 struct Surroundings {
   /// getenv("MODDEV_ENDPOINT"), getenv("XDG_RUNTIME_DIR"), ...; empty counts as not set.
   std::string moddev_endpoint;
+  std::string moddev_key;
+  std::string moddev_daemon_key;
   std::string xdg_runtime_dir;
   std::string xdg_cache_home;
   std::string xdg_config_home;
@@ -51,6 +54,15 @@ struct Believed {
 [[nodiscard]] Result<Believed> discover_believed(const std::vector<std::string>& explicit_signers,
                                                  const std::vector<std::string>& explicit_modules,
                                                  const Surroundings& here);
+
+/// With which keys a daemon is connected to, if it takes keys. Each from the first place that says something:
+/// the arguments, MODDEV_KEY and MODDEV_DAEMON_KEY (several daemon's keys with spaces between them), the
+/// table [executor] of moddev.toml, in which a key's path is meant from where the file lies. Nothing said:
+/// what `moddev keygen` and `moddev trust` wrote. Does not look into the key file. Errors: kInvalidArgument
+/// for a daemon's key that is none; those of read_configuration().
+[[nodiscard]] Result<KeyChoice> discover_keys(const std::string& explicit_key,
+                                              const std::vector<std::string>& explicit_daemon_keys,
+                                              const Surroundings& here);
 
 /// XDG_CACHE_HOME/moddev, else HOME/.cache/moddev. Errors: kInvalidArgument when neither is an absolute path.
 [[nodiscard]] Result<std::string> default_cache_directory(const Surroundings& here);

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
 #include <utility>
 
 #include "protocol/private_file.h"
@@ -11,32 +10,39 @@
 namespace moddev::client {
 namespace {
 
-std::string chosen(const std::string& said, const char* variable) {
-  if (!said.empty()) return said;
-  const char* value = std::getenv(variable);
-  return value == nullptr ? "" : value;
+Result<std::vector<std::string>> trusted_daemon_keys(const std::string& endpoint) {
+  const auto directory = configuration_directory();
+  if (!directory) return std::vector<std::string>();
+  const auto trusted = TrustList::read(trust_file(*directory), ::geteuid());
+  if (!trusted) return trusted.error();
+  return trusted->daemon_keys(endpoint);
 }
 
-Result<std::vector<std::string>> daemon_keys(const std::string& endpoint, const std::string& said) {
-  if (said.empty()) {
-    const auto directory = configuration_directory();
-    if (!directory) return std::vector<std::string>();
-    const auto trusted = TrustList::read(trust_file(*directory), ::geteuid());
-    if (!trusted) return trusted.error();
-    return trusted->daemon_keys(endpoint);
+Result<TransportKeys> named_keys(const KeyChoice& choice) {
+  auto keys = read_transport_keys(choice.key_file, ::geteuid());
+  if (keys) return keys;
+  const std::string which = choice.key_named_by + " names a key that cannot be used. ";
+  if (keys.error().code == ErrorCode::kPermission) {
+    // The public half of a pair may be read by others: no secret is in danger, it is the wrong file.
+    const auto text = read_private_file(choice.key_file, Secrecy::kPublic, ::geteuid());
+    if (text && text->find("secret-key") == std::string::npos) {
+      keys = parse_transport_keys(*text, choice.key_file);
+      return Error{keys.error().code, which + keys.error().message};
+    }
   }
-  if (is_transport_key(said)) return std::vector{said};
-  return Error{ErrorCode::kInvalidArgument,
-               "'" + said.substr(0, 80) + "' is no daemon's key: it has 40 characters of Z85.", 0};
+  if (keys.error().code != ErrorCode::kNotFound)
+    return Error{keys.error().code, which + keys.error().message};
+  return Error{
+      ErrorCode::kPermission,
+      which + "There is no file " + choice.key_file +
+          ". Name the secret file of a pair (`moddev keygen` makes one, transport.key_secret in your "
+          "configuration directory), or nothing, which means that one."};
 }
 
-Result<TransportKeys> own_keys(const std::string& said) {
-  std::string file = said;
-  if (file.empty()) {
-    const auto directory = configuration_directory();
-    if (!directory) return directory.error();
-    file = transport_secret_file(*directory);
-  }
+Result<TransportKeys> own_keys() {
+  const auto directory = configuration_directory();
+  if (!directory) return directory.error();
+  const std::string file = transport_secret_file(*directory);
   auto keys = read_transport_keys(file, ::geteuid());
   if (keys || keys.error().code != ErrorCode::kNotFound) return keys;
   return Error{ErrorCode::kPermission,
@@ -48,11 +54,18 @@ Result<TransportKeys> own_keys(const std::string& said) {
 
 }  // namespace
 
+Status check_named_key(const KeyChoice& choice) {
+  if (choice.key_file.empty()) return {};
+  const auto keys = named_keys(choice);
+  return keys ? Status{} : Status(keys.error());
+}
+
 KeySource key_source(const Endpoint& endpoint, KeyChoice choice) {
   if (endpoint.scheme == Endpoint::Scheme::kIpc) return {};
   return [endpoint, choice = std::move(choice)]() -> Result<std::optional<LinkKeys>> {
     const std::string where = endpoint.to_string();
-    auto daemon = daemon_keys(where, chosen(choice.daemon_key, "MODDEV_DAEMON_KEY"));
+    auto daemon = choice.daemon_keys.empty() ? trusted_daemon_keys(where)
+                                             : Result<std::vector<std::string>>(choice.daemon_keys);
     if (!daemon) return daemon.error();
     if (daemon->empty()) {
       if (endpoint.is_local()) return std::optional<LinkKeys>();
@@ -63,9 +76,10 @@ KeySource key_source(const Endpoint& endpoint, KeyChoice choice) {
                        where + " KEY` with the transport key that it prints.",
                    0};
     }
-    auto own = own_keys(chosen(choice.key_file, "MODDEV_KEY"));
+    auto own = choice.key_file.empty() ? own_keys() : named_keys(choice);
     if (!own) return own.error();
-    return std::optional<LinkKeys>(LinkKeys{std::move(*own), std::move(*daemon)});
+    return std::optional<LinkKeys>(
+        LinkKeys{std::move(*own), std::move(*daemon), choice.daemon_keys_named_by});
   };
 }
 

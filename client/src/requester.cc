@@ -73,8 +73,8 @@ Requester::Requester(std::string endpoint, std::unique_ptr<ZmqLink> link)
 Requester::~Requester() = default;
 
 Result<std::unique_ptr<Requester>> Requester::open(const std::string& endpoint, const std::string& software,
-                                                   std::chrono::milliseconds patience) {
-  auto link = ZmqLink::connect(endpoint);
+                                                   std::chrono::milliseconds patience, KeyChoice keys) {
+  auto link = ZmqLink::connect(endpoint, std::move(keys));
   if (!link) return link.error();
   std::unique_ptr<Requester> requester(new Requester(endpoint, std::move(*link)));
   auto hello = requester->ask_for<HelloReply>(HelloRequest{software}, patience);

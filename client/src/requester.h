@@ -22,7 +22,7 @@ class Requester {
   /// Says hello. Errors: kUnavailable when nothing listens there, which a local socket tells at once;
   /// kTimeout when something does and is silent; those of ZmqLink::connect() and of its problem().
   static Result<std::unique_ptr<Requester>> open(const std::string& endpoint, const std::string& software,
-                                                 std::chrono::milliseconds patience);
+                                                 std::chrono::milliseconds patience, KeyChoice keys = {});
   ~Requester();
 
   /// What the daemon answered to the hello.

@@ -108,10 +108,6 @@ struct ZmqLink::State {
 ZmqLink::ZmqLink(std::unique_ptr<State> state) : state_(std::move(state)) {}
 ZmqLink::~ZmqLink() = default;
 
-Result<std::unique_ptr<ZmqLink>> ZmqLink::connect(const std::string& endpoint) {
-  return connect(endpoint, {});
-}
-
 Result<std::unique_ptr<ZmqLink>> ZmqLink::connect(const std::string& endpoint, KeyChoice choice) {
   auto parsed = parse_endpoint(endpoint);
   if (!parsed) return parsed.error();
@@ -120,6 +116,7 @@ Result<std::unique_ptr<ZmqLink>> ZmqLink::connect(const std::string& endpoint, K
         ErrorCode::kInvalidArgument,
         "Cannot connect to " + endpoint + ": a client needs a host and a port, like tcp://127.0.0.1:5555."};
   }
+  if (parsed->scheme == Endpoint::Scheme::kTcp) MODDEV_TRY(check_named_key(choice));
   try {
     auto state = std::make_unique<State>(std::move(*parsed), std::move(choice));
     state->open_requests();
@@ -226,13 +223,16 @@ void ZmqLink::State::look_at_handshakes() {
     } else if (keys) {
       // A daemon with another key hangs up without a word.
       ++daemon_key;
-      problem =
-          Error{ErrorCode::kPermission,
-                "Who answers at " + where +
-                    " does not prove to have the key that is trusted there. If the "
-                    "daemon has a new key, run `moddev trust remove " +
-                    where + "` and `moddev trust add " + where + " KEY`; if not, somebody else is there.",
-                0};
+      const std::string cure =
+          keys->daemon_named_by.empty()
+              ? "run `moddev trust remove " + where + "` and `moddev trust add " + where + " KEY`"
+              : "have " + keys->daemon_named_by + " name it";
+      problem = Error{ErrorCode::kPermission,
+                      "Who answers at " + where +
+                          " does not prove to have the key that is trusted there. If the daemon has a new "
+                          "key, " +
+                          cure + "; if not, somebody else is there.",
+                      0};
     }
   }
 }

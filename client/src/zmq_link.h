@@ -17,11 +17,10 @@ namespace moddev::client {
 
 class ZmqLink final : public Link {
  public:
-  /// Connects as soon as it can; the daemon need not run yet. Errors: kInvalidArgument (an endpoint that
-  /// cannot be connected to), kIo (no sockets).
-  /// Keys are those of key_source().
-  static Result<std::unique_ptr<ZmqLink>> connect(const std::string& endpoint);
-  static Result<std::unique_ptr<ZmqLink>> connect(const std::string& endpoint, KeyChoice choice);
+  /// Connects as soon as it can; the daemon need not run yet. Keys are those of key_source(). Errors:
+  /// kInvalidArgument (an endpoint that cannot be connected to), those of check_named_key() where keys can be
+  /// needed, kIo (no sockets).
+  static Result<std::unique_ptr<ZmqLink>> connect(const std::string& endpoint, KeyChoice choice = {});
   ~ZmqLink() override;
 
   void send(const Request& request) override;

@@ -1,11 +1,18 @@
 # Nobody gets in: keys, lists and rules with the real program.
+add_executable(keys_c_check e2e/keys/c_keys_check.c)
+target_link_libraries(keys_c_check PRIVATE moddev_c)
+target_compile_options(keys_c_check PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+
 moddev_add_test(keys_e2e_test
   SOURCES
+    e2e/keys/client_keys_test.cc
     e2e/keys/key_commands_test.cc
     e2e/keys/strangers_test.cc
   LIBRARIES moddev_e2e_tools
   KIND e2e
-  TIMEOUT 120)
+  TIMEOUT 180)
+add_dependencies(keys_e2e_test keys_c_check)
+target_compile_definitions(keys_e2e_test PRIVATE MODDEV_C_KEYS_CHECK="$<TARGET_FILE:keys_c_check>")
 
 if(TARGET moddev)
   add_test(NAME keys_two_machines

@@ -37,6 +37,8 @@ struct ExecutorFlags {
   std::int64_t every_ms = 1000;
   bool json = false;
   std::string endpoint;
+  std::string key;
+  std::vector<std::string> daemon_keys;
   std::vector<std::string> signers;
   std::vector<std::string> modules;
 };
@@ -201,6 +203,8 @@ int run_until_ended(const ExecutorFlags& flags) {
   ClientOptions options;
   options.name = name;
   options.endpoint = flags.endpoint;
+  options.key = flags.key;
+  options.daemon_keys = flags.daemon_keys;
   options.signers = flags.signers;
   options.modules = flags.modules;
   // The id is known when connect() has returned, and the first event can be earlier than that.
@@ -263,6 +267,17 @@ void add_executor(CLI::App& program, Invocation& chosen) {
       ->add_option("--modules", flags->modules,
                    "Load only modules whose names fit, refuse epochs with others [*] (repeatable)")
       ->type_name("PATTERN")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--key", flags->key,
+                   "The secret file of its transport key [MODDEV_KEY, moddev.toml, that of `moddev keygen`]")
+      ->type_name("FILE");
+  command
+      ->add_option(
+          "--daemon-keys", flags->daemon_keys,
+          "A transport key that the daemon may prove to have [MODDEV_DAEMON_KEY, moddev.toml, `moddev "
+          "trust`] (repeatable)")
+      ->type_name("KEY")
       ->allow_extra_args(false);
   command->add_flag("--json", flags->json, "One JSON object a line");
   command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");

@@ -177,7 +177,9 @@ Result<std::unique_ptr<Parts>> assemble(const SuperviseFlags& flags) {
   if (!processes) return processes.error();
   parts->processes = std::move(*processes);
 
-  auto link = client::ZmqLink::connect(parts->found.endpoint);
+  auto keys = client::discover_keys("", {}, client::Surroundings::of_this_process());
+  if (!keys) return keys.error();
+  auto link = client::ZmqLink::connect(parts->found.endpoint, std::move(*keys));
   if (!link) return link.error();
   parts->link = std::move(*link);
   parts->follower = std::make_unique<supervisor::FleetFollower>(

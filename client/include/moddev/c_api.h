@@ -32,7 +32,7 @@ extern "C" {
 #define MODDEV_API __attribute__((visibility("default")))
 
 /* Goes up when something was added. */
-#define MODDEV_ABI_VERSION 2
+#define MODDEV_ABI_VERSION 3
 MODDEV_API unsigned moddev_abi_version(void);
 
 typedef struct moddev_client moddev_client; /* any thread */
@@ -94,6 +94,15 @@ typedef struct moddev_options {
   /* Since ABI 2. Without a daemon at the start, what ran last goes on if the daemon was heard within so many
    * seconds. 0: a week; less: never. */
   int64_t offline_grace_s;
+  /* Since ABI 3. The same as `key`, `daemon_keys`, `signers` and `modules` of client.h; NULL or "", and lists
+   * of 0, are found as it tells. What they point to is copied. */
+  const char* key;
+  const char* const* daemon_keys;
+  size_t daemon_key_count;
+  const char* const* signers;
+  size_t signer_count;
+  const char* const* modules;
+  size_t module_count;
 } moddev_options;
 
 /* NULL options are the defaults. NULL: failed. A daemon need not run yet. */

@@ -78,6 +78,15 @@ struct ClientOptions {
   /// SIGCHLD. Costs a fork(). Off: for programs that cannot be forked, and for initialisers that need this
   /// program's other threads.
   bool trial = true;
+  /// This executor's transport key: the path of a secret file (mode 0600) as `moddev keygen` writes it. Only
+  /// for a daemon that takes keys, as every daemon on another machine does. Empty: MODDEV_KEY, then `key` in
+  /// the table [executor] of moddev.toml, then the user's own key. A key that was named and cannot be used is
+  /// an error of connect().
+  std::string key;
+  /// The daemon's transport key, 40 characters; it must prove to have it before anything is sent to it. Two
+  /// while the daemon's key is being changed. Empty: MODDEV_DAEMON_KEY, then `daemon_keys` in the same table,
+  /// then what was told to `moddev trust` for the endpoint.
+  std::vector<std::string> daemon_keys;
   /// Keys whose signed epochs are run here, "ed25519:<64 hexadecimal digits>" each; any other is refused, and
   /// so is a daemon that does not sign. Empty: `signers` in the table [executor] of moddev.toml, else the
   /// signers of `moddev trust`; when there are none either, all are run that come from the endpoint.
@@ -122,8 +131,8 @@ struct ClientFactory;
 /// two seconds, then its thread is left behind; exit() may wait for ever then, _exit() does not.
 class Client {
  public:
-  /// Fails only for what can never work (malformed endpoint, unusable cache directory): without a daemon the
-  /// client starts and connects when there is one.
+  /// Fails only for what can never work (malformed endpoint, unusable cache directory, a key that was named
+  /// and cannot be used): without a daemon the client starts and connects when there is one.
   static Result<Client> connect(ClientOptions options = {});
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;

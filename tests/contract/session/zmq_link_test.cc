@@ -292,6 +292,16 @@ TEST(Connecting, WhatCannotBeReachedIsRefused) {
   }
 }
 
+TEST(Connecting, AKeyThatWasNamedHasToBeUsableWhereKeysAreUsed) {
+  const test::PrivateDirectory directory;
+  const KeyChoice missing{directory.path() + "/nosuch", "--key"};
+  const auto link = ZmqLink::connect("tcp://10.0.0.1:7070", missing);
+  ASSERT_FALSE(link);
+  EXPECT_EQ(link.error().code, ErrorCode::kPermission);
+  EXPECT_NE(link.error().message.find("moddev keygen"), std::string::npos) << link.error().message;
+  EXPECT_TRUE(ZmqLink::connect("ipc://" + directory.path() + "/d.sock", missing)) << "no key is used there";
+}
+
 TEST(Connecting, WorksOverTcp) {
   zmq::context_t context;
   zmq::socket_t router(context, zmq::socket_type::router);

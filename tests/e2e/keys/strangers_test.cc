@@ -1,5 +1,5 @@
 // Connections from elsewhere, with the real program: friends get in, strangers do not, each is told why, and
-// the daemon goes on serving. Two yards stand for two machines: each has its own home, keys and lists.
+// the daemon goes on serving.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -8,46 +8,15 @@
 #include <csignal>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "tests/e2e/tools/program.h"
+#include "tests/e2e/keys/two_machines.h"
 
 namespace moddev::e2e {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-std::string key_of(Yard& yard) {
-  const Ran ran = yard.run({"keygen", "--json"});
-  EXPECT_EQ(ran.exit_code, 0) << ran.err;
-  return Json::parse(ran.out)["transport"]["public_key"];
-}
-
-/// A daemon at an address that other machines could reach, and a client whose key it trusts.
-class TwoMachines : public ::testing::Test {
- protected:
-  TwoMachines() {
-    daemon_key = key_of(there);
-    client_key = key_of(here);
-    EXPECT_EQ(there.run({"trust", "add", "laptop", client_key}).exit_code, 0);
-    there.write_module("scorer", 42);
-    daemon = std::make_unique<Process>(there.start(
-        {"watch", there.build(), "--json", "--bind", "tcp://0.0.0.0:*", "--bind", there.default_endpoint()}));
-    const std::string bound = daemon->event("listening")["endpoint"];
-    endpoint = "tcp://127.0.0.1:" + bound.substr(bound.rfind(':') + 1);
-    daemon->event("committed");
-  }
-  void trust_the_daemon() { EXPECT_EQ(here.run({"trust", "add", endpoint, daemon_key}).exit_code, 0); }
-  Ran status_from_here() { return here.run({"status", "--json", "--endpoint", endpoint}); }
-  void expect_still_served() { EXPECT_EQ(there.run({"status"}).exit_code, 0); }
-
-  Yard there;
-  Yard here;
-  std::string daemon_key;
-  std::string client_key;
-  std::string endpoint;
-  std::unique_ptr<Process> daemon;
-};
 
 TEST_F(TwoMachines, AFriendIsServedAndItsExecutorRunsTheModule) {
   trust_the_daemon();

@@ -122,6 +122,46 @@ TEST_F(Discovery, LooksUpwardsOnlySoFar) {
   EXPECT_NE(discover_endpoint("", here)->source, "the default");
 }
 
+const std::string kDaemonKey = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+const std::string kOtherKey = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID";
+
+TEST_F(Discovery, WithoutAWordTheKeysAreTheUsersOwn) {
+  const auto keys = discover_keys("", {}, here);
+  ASSERT_TRUE(keys) << keys.error().message;
+  EXPECT_EQ(keys->key_file, "");
+  EXPECT_TRUE(keys->daemon_keys.empty());
+  EXPECT_EQ(keys->daemon_keys_named_by, "");
+}
+
+TEST_F(Discovery, AKeyIsNamedByTheArgumentTheVariableOrTheFileInThisOrder) {
+  write("project/moddev.toml",
+        "[executor]\nkey = \"keys/ci\"\ndaemon_keys = [\"" + kDaemonKey + "\", \"" + kOtherKey + "\"]\n");
+  auto keys = discover_keys("", {}, here);
+  ASSERT_TRUE(keys) << keys.error().message;
+  EXPECT_EQ(keys->key_file, (root / "project/keys/ci").string()) << "from where the file lies";
+  EXPECT_EQ(keys->key_named_by, (root / "project/moddev.toml").string());
+  EXPECT_EQ(keys->daemon_keys, (std::vector<std::string>{kDaemonKey, kOtherKey}));
+  here.moddev_key = "/variable";
+  here.moddev_daemon_key = kOtherKey + " " + kDaemonKey;
+  keys = discover_keys("", {}, here);
+  EXPECT_EQ(keys->key_file, "/variable");
+  EXPECT_EQ(keys->key_named_by, "MODDEV_KEY");
+  EXPECT_EQ(keys->daemon_keys, (std::vector<std::string>{kOtherKey, kDaemonKey}));
+  EXPECT_EQ(keys->daemon_keys_named_by, "MODDEV_DAEMON_KEY");
+  keys = discover_keys("/argument", {kDaemonKey}, here);
+  EXPECT_EQ(keys->key_file, "/argument");
+  EXPECT_EQ(keys->daemon_keys, std::vector<std::string>{kDaemonKey});
+}
+
+TEST_F(Discovery, WhatIsNoDaemonsKeyIsToldWithItsPlace) {
+  here.moddev_daemon_key = kDaemonKey + " nonsense";
+  const auto keys = discover_keys("", {}, here);
+  ASSERT_FALSE(keys);
+  EXPECT_EQ(keys.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(keys.error().message.find("'nonsense' from MODDEV_DAEMON_KEY"), std::string::npos)
+      << keys.error().message;
+}
+
 TEST(CacheDirectory, FollowsTheXdgVariables) {
   Surroundings here;
   EXPECT_FALSE(default_cache_directory(here));
