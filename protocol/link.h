@@ -11,6 +11,7 @@
 
 #include "protocol/clock.h"
 #include "protocol/messages.h"
+#include "protocol/result.h"
 
 namespace moddev {
 
@@ -36,6 +37,10 @@ class Link {
 
   /// Descriptors that become readable when receive() may have something; for the event loop.
   [[nodiscard]] virtual std::vector<int> descriptors() const = 0;
+
+  /// Why nothing gets through, if the link knows (a directory that is not private, a key that is missing or
+  /// refused), in words for people.
+  [[nodiscard]] virtual std::optional<Error> problem() const { return std::nullopt; }
 };
 
 }  // namespace moddev

@@ -131,7 +131,6 @@ Result<Client> Client::connect(ClientOptions options) {
   }
   auto link = client::ZmqLink::connect(found->endpoint, std::move(*keys));
   if (!link) return link.error();
-  parts->link_problem = [l = link->get()] { return l->problem(); };
   parts->link = std::move(*link);
   return client::ClientFactory::make(std::move(*parts));
 }

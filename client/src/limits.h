@@ -37,6 +37,8 @@ inline constexpr auto kShortestHeartbeat = std::chrono::milliseconds(10);
 inline constexpr auto kLongestHeartbeat = std::chrono::seconds(60);
 /// Events kept while a join is under way. The oldest are dropped beyond; their numbers then show the gap.
 inline constexpr std::size_t kHeldEvents = 16;
+/// Different reasons why the link does not connect that are told until it does. Further ones are not.
+inline constexpr std::size_t kTroublesTold = 4;
 /// Events for the user that nobody has taken. The oldest are dropped beyond.
 inline constexpr std::size_t kWaitingEvents = 1'000;
 /// A step that comes so much later than it asked for means that the process was stopped: the daemon's silence

@@ -160,14 +160,10 @@ void Runtime::publish_status() {
     changed_.notify_all();
   }
   const SessionStatus& newest = session_->status();
-  const std::optional<Error> trouble =
-      newest.connected || !parts_.link_problem ? std::nullopt : parts_.link_problem();
   {
     const std::lock_guard lock(mutex_);
-    const bool same_problem = !trouble || status_.problem == trouble->message;
-    if (status_.revision == newest.revision && same_problem) return;
+    if (status_.revision == newest.revision) return;
     status_ = newest;
-    if (trouble) status_.problem = trouble->message;
   }
   changed_.notify_all();
 }

@@ -59,8 +59,6 @@ struct RuntimeParts {
   /// Called on the messages thread with what runs, while the daemon is there: after a new epoch was applied
   /// and told, and once more when the daemon is lost or left. For a start without a daemon. May be empty.
   std::function<void(const Remembered& what)> remember;
-  /// Why the link cannot connect, if it knows; may be empty.
-  std::function<std::optional<Error>()> link_problem;
   /// What was remembered last time.
   std::optional<Remembered> remembered;
   /// Kept until all the rest is gone: who is at the other end of a link inside this process.
@@ -75,7 +73,7 @@ class Runtime {
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  /// From any thread: the newest status, with the link's problem as its own when there is one.
+  /// From any thread: the newest status.
   [[nodiscard]] SessionStatus status() const;
   /// Waits until `done` (called under a lock, whenever something changed) or the deadline. Returns whether it
   /// was done.

@@ -84,6 +84,7 @@ TimePoint Session::State::step(TimePoint time, WallTime wall_time) {
     while (auto outcome = loader.poll()) on_outcome(std::move(*outcome));
     notice_silence();
     notice_expiry();
+    notice_trouble();
     start_without_daemon();
     more = serve_waiting_pins() || more;
     advance();
@@ -123,7 +124,9 @@ void Session::State::notice_silence() {
         daemon_known ? "The daemon at " + options.endpoint + " has not answered for " +
                            std::to_string(to_us(lease) / 1000) + " ms."
                      : "No daemon answers at " + options.endpoint + ". Is `moddev watch DIR` running?";
-    go_stale(live_epoch == 0 ? what : what + " Epoch " + std::to_string(live_epoch) + " goes on here.");
+    const std::optional<Error> trouble = link.problem();
+    if (trouble) tell_trouble(trouble->message);
+    if (!trouble) go_stale(what + going_on());
     if (phase != Phase::kHello) hello_delay = client::limits::kHelloFirst;
     connect_anew(client::with_jitter(hello_delay, random));
   } else if (member() && now - event_heard >= lease) {
@@ -133,6 +136,25 @@ void Session::State::notice_silence() {
     requests.count_sent();
     want_snapshot();
   }
+}
+
+void Session::State::notice_trouble() {
+  if (member() || phase == Phase::kLeaving) return;
+  if (const std::optional<Error> trouble = link.problem()) tell_trouble(trouble->message);
+}
+
+void Session::State::tell_trouble(const std::string& why) {
+  // Perhaps it was said already that nobody answers; this is the reason.
+  const bool told = std::find(told_troubles.begin(), told_troubles.end(), why) != told_troubles.end();
+  if (!told && told_troubles.size() < client::limits::kTroublesTold) {
+    told_troubles.push_back(why);
+    stale_told = false;
+  }
+  go_stale(why + going_on());
+}
+
+std::string Session::State::going_on() const {
+  return live_epoch == 0 ? "" : " Epoch " + std::to_string(live_epoch) + " goes on here.";
 }
 
 void Session::State::start_without_daemon() {

@@ -107,6 +107,7 @@ void Session::State::on(SnapshotReply& reply, bool joined) {
   if (joined) {
     phase = Phase::kMember;
     stale_told = false;
+    told_troubles.clear();
     set_problem({});
     // The first beat at a random moment: a crowd that joined together must not beat together.
     alive_at = now + heartbeat - client::with_jitter(heartbeat, random);

@@ -51,6 +51,9 @@ struct Session::State {
   void send_alive();
   void ask_snapshot_when_due();
   void go_stale(std::string why);
+  /// What the link says is in the way: each reason once, also after another one.
+  void tell_trouble(const std::string& why);
+  [[nodiscard]] std::string going_on() const;
   [[nodiscard]] TimePoint next_deadline() const;
   [[nodiscard]] ExecutorState state_to_report() const;
   void emit(ClientEvent event);
@@ -90,6 +93,7 @@ struct Session::State {
   void refuse_daemon(const Error& why);
   /// The daemon must renew what it says.
   void notice_expiry();
+  void notice_trouble();
   /// Sets the digest of the release.
   bool believes_proposal(const AnnounceEvent& announce, Digest& release);
   bool believes_commit(const CommitEvent& commit);
@@ -171,6 +175,7 @@ struct Session::State {
   TimePoint alive_at{};
   TimePoint confirmed{};  // when the newest `alive` that was answered had been sent
   bool stale_told = false;
+  std::vector<std::string> told_troubles;  // the link's, since it was a member last
   bool left = false;
 
   // What the daemon told.

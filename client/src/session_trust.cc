@@ -25,8 +25,7 @@ bool Session::State::believes_committed(const std::optional<SignedStatement>& st
 }
 
 void Session::State::refuse_daemon(const Error& why) {
-  go_stale("The daemon at " + options.endpoint + " is not believed. " + why.message +
-           (live_epoch == 0 ? "" : " Epoch " + std::to_string(live_epoch) + " goes on here."));
+  go_stale("The daemon at " + options.endpoint + " is not believed. " + why.message + going_on());
   connect_anew(client::limits::kHelloLast);
   hello_delay = client::limits::kHelloLast;
   hello_at = now + client::limits::kHelloLast;

@@ -340,7 +340,7 @@ std::vector<int> ZmqLink::descriptors() const {
   return result;
 }
 
-const std::optional<Error>& ZmqLink::problem() const {
+std::optional<Error> ZmqLink::problem() const {
   return state_->problem;
 }
 std::uint64_t ZmqLink::malformed() const {

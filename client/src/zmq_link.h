@@ -32,8 +32,7 @@ class ZmqLink final : public Link {
   /// They change with subscribe() and reset().
   [[nodiscard]] std::vector<int> descriptors() const override;
 
-  /// Why it does not connect (a directory that is not private, a key that is missing or refused), or nothing.
-  [[nodiscard]] const std::optional<Error>& problem() const;
+  [[nodiscard]] std::optional<Error> problem() const override;
   /// Messages that could not be decoded and were dropped.
   [[nodiscard]] std::uint64_t malformed() const;
 

@@ -70,6 +70,27 @@ TEST_F(NamedKeys, OneOfSeveralDaemonKeysIsEnough) {
   EXPECT_EQ(far.event("called")["result"], 42);
 }
 
+TEST_F(NamedKeys, ADaemonThatHasNoneOfThemIsNotBelieved) {
+  Process far = executor({"--key", key_file(), "--daemon-keys", client_key});
+  far.event("stale", [](const Json& line) {
+    const std::string reason = line["reason"];
+    return reason.find("does not prove to have the key") != std::string::npos &&
+           reason.find("have the argument name it") != std::string::npos;
+  });
+  expect_still_served();
+}
+
+TEST_F(NamedKeys, AnExecutorWhoseKeyIsNotTrustedSaysWhichAndWhatToDo) {
+  ASSERT_EQ(there.run({"trust", "remove", "laptop"}).exit_code, 0);
+  Process far = executor({"--key", key_file(), "--daemon-keys", daemon_key});
+  far.event("stale", [&](const Json& line) {
+    return line["reason"].get<std::string>().find("does not trust the key '" + client_key + "'") !=
+           std::string::npos;
+  });
+  ASSERT_EQ(there.run({"trust", "add", "laptop", client_key}).exit_code, 0);
+  EXPECT_EQ(far.event("called")["result"], 42);
+}
+
 TEST_F(NamedKeys, AMissingFileIsToldWithWhoNamedItAndWhatToDo) {
   Ran ran = failing_executor({"--key", key_directory() + "/nosuch", "--daemon-keys", daemon_key});
   EXPECT_EQ(ran.exit_code, 1);

@@ -34,6 +34,7 @@ class FakeLink final : public Link {
     return input;
   }
   [[nodiscard]] std::vector<int> descriptors() const override { return {}; }
+  [[nodiscard]] std::optional<Error> problem() const override { return trouble; }
 
   void push(LinkInput input) { inbox.push_back(std::move(input)); }
 
@@ -46,6 +47,7 @@ class FakeLink final : public Link {
   std::string subscribed_to;
   unsigned subscriptions = 0;
   unsigned resets = 0;
+  std::optional<Error> trouble;
 };
 
 }  // namespace moddev::test

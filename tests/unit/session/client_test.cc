@@ -53,7 +53,6 @@ class Clients : public ::testing::Test {
     parts.loader = std::move(loader);
     auto link = client::ZmqLink::connect(where);
     EXPECT_TRUE(link) << link.error().message;
-    parts.link_problem = [l = link->get()] { return l->problem(); };
     parts.link = std::move(*link);
     parts.remember = [this](const client::Remembered& what) {
       const std::lock_guard lock(mutex);

@@ -33,6 +33,36 @@ TEST_F(Joining, HelloThenSubscriptionThenJoin) {
   EXPECT_EQ(events_of(Kind::kJoined)[0].epoch, 0U);
 }
 
+TEST_F(Joining, WhyTheLinkDoesNotConnectIsToldOnceAlsoAfterItWasSaidThatNobodyAnswers) {
+  daemon.answering = false;
+  run(limits::kLease + seconds(1));
+  ASSERT_EQ(events_of(Kind::kStale).size(), 1U);
+  link.trouble = Error{ErrorCode::kPermission, "The daemon does not trust the key."};
+  run(seconds(20));
+  ASSERT_EQ(events_of(Kind::kStale).size(), 2U);
+  EXPECT_EQ(events_of(Kind::kStale)[1].message, "The daemon does not trust the key.");
+  EXPECT_EQ(session().status().problem, "The daemon does not trust the key.");
+}
+
+TEST_F(Joining, ReasonsThatTakeTurnsAreToldOnceEachAndNoMoreThanSomeUntilItConnects) {
+  daemon.answering = false;
+  for (std::size_t i = 0; i < 3 * client_limits::kTroublesTold; ++i) {
+    link.trouble = Error{ErrorCode::kPermission, "reason " + std::to_string(i)};
+    run(milliseconds(10));
+    link.trouble = Error{ErrorCode::kPermission, "reason 0"};
+    run(milliseconds(10));
+  }
+  EXPECT_EQ(events_of(Kind::kStale).size(), client_limits::kTroublesTold);
+  link.trouble.reset();
+  daemon.answering = true;
+  run(seconds(5));
+  ASSERT_TRUE(session().connected());
+  daemon.answering = false;
+  link.trouble = Error{ErrorCode::kPermission, "reason 0"};
+  run(seconds(10));
+  EXPECT_EQ(events_of(Kind::kStale).size(), client_limits::kTroublesTold + 1);
+}
+
 TEST_F(Joining, HelloIsRepeatedLessAndLessOften) {
   daemon.answering = false;
   std::vector<TimePoint> hellos;
