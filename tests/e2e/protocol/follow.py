@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Follows a moddev daemon: a client in another language, written from protocol/PROTOCOL.md alone.
 
-follow.py ENDPOINT [--until-epoch N] [--timeout SECONDS]
+follow.py ENDPOINT [--until-epoch N] [--timeout SECONDS] [--curve DAEMON_KEY SECRET_FILE]
 Prints {"epoch": E, "modules": {name: version}} for each committed epoch whose bytes it has fetched and checked.
 Exit code 0: epoch N is reached; 1: it was not reached in time, or the daemon broke the protocol."""
 import argparse
@@ -12,10 +12,13 @@ import time
 
 import msgpack
 import zmq
+import zmq.auth
 
 
 class Follower:
-    def __init__(self, endpoint, timeout):
+    def __init__(self, endpoint, timeout, curve=None):
+        # The daemon's public key, and the two of our own.
+        self.curve = curve and [curve[0].encode(), *zmq.auth.load_certificate(curve[1])]
         self.context, self.endpoint, self.deadline = zmq.Context(), endpoint, time.monotonic() + timeout
         self.requests = self.events = self.daemon = None
         self.ids, self.seq, self.epoch, self.checked = 0, 0, 0, set()
@@ -23,6 +26,8 @@ class Follower:
     def open(self, kind, endpoint):
         socket = self.context.socket(kind)
         socket.linger, socket.maxmsgsize = 0, 32 << 20
+        if self.curve:
+            socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = self.curve
         socket.connect(endpoint)
         return socket
 
@@ -95,5 +100,6 @@ if __name__ == "__main__":
     parser.add_argument("endpoint")
     parser.add_argument("--until-epoch", type=int, default=1 << 63)
     parser.add_argument("--timeout", type=float, default=30)
+    parser.add_argument("--curve", nargs=2)
     options = parser.parse_args()
-    sys.exit(Follower(options.endpoint, options.timeout).follow(options.until_epoch))
+    sys.exit(Follower(options.endpoint, options.timeout, options.curve).follow(options.until_epoch))

@@ -17,6 +17,8 @@
 
 #include "daemon/zmq_transport.h"
 #include "protocol/limits.h"
+#include "protocol/private_file.h"
+#include "protocol/transport_key.h"
 #include "tests/support/service/daemon_parts.h"
 
 namespace moddev::daemon {
@@ -96,17 +98,39 @@ class Driver {
 class FollowInPython : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    const std::string wanted =
-        GetParam() == "ipc" ? "ipc://" + directory_.path() + "/d.sock" : "tcp://127.0.0.1:*";
-    auto bound = ZmqTransport::bind({wanted});
+    if (GetParam() == "curve") return serve_with_keys();
+    auto bound = ZmqTransport::bind(
+        {GetParam() == "ipc" ? "ipc://" + directory_.path() + "/d.sock" : "tcp://127.0.0.1:*"});
     ASSERT_TRUE(bound.ok()) << bound.error().message;
     transport_ = std::move(*bound);
-    endpoint_ = transport_->endpoints().front();
+    arguments_ = transport_->endpoints().front();
+  }
+
+  /// As on another machine: at an address that others could reach, with a key that the daemon was told.
+  void serve_with_keys() {
+    const TransportKeys own = *TransportKeys::generate();
+    const TransportKeys friends = *TransportKeys::generate();
+    const std::string secret = write("friend.key_secret", transport_secret_text(friends, "friend"));
+    TransportOptions options{{"tcp://0.0.0.0:*"}, own, {}, {}};
+    options.trust_file = write("trusted", "client friend " + friends.public_key + "\n");
+    auto opened = ZmqTransport::open(options);
+    ASSERT_TRUE(opened.ok()) << opened.error().message;
+    transport_ = std::move(*opened);
+    const std::string bound = transport_->endpoints().front();
+    arguments_ = "tcp://127.0.0.1" + bound.substr(bound.rfind(':'));
+    arguments_ += " --curve '" + own.public_key + "' " + secret;
+  }
+
+  [[nodiscard]] std::string write(const std::string& name, const std::string& content) const {
+    const std::string file = directory_.path() + "/" + name;
+    EXPECT_TRUE(write_private_file(file, content, Secrecy::kSecret, Existing::kReplace).ok());
+    return file;
   }
 
   const testing::TemporaryDirectory directory_;
   std::unique_ptr<ZmqTransport> transport_;
-  std::string endpoint_;
+  /// Where the daemon is, and with which keys.
+  std::string arguments_;
 };
 
 TEST_P(FollowInPython, FetchesAndChecksEveryEpochItHearsOf) {
@@ -114,18 +138,42 @@ TEST_P(FollowInPython, FetchesAndChecksEveryEpochItHearsOf) {
   // Larger than one piece and than what an announcement carries.
   const std::string large(2 * limits::kChunkBytes + 17, 'L');
   Driver driver(parts);
-  const Followed followed = follow(endpoint_ + " --until-epoch 3 --timeout 20", [&](const std::string& line) {
-    // It has subscribed: from here on it must hear of changes by itself.
-    if (line.find(R"("epoch": 1)") != std::string::npos) driver.write({{"m", "bytes"}, {"large", large}});
-    if (line.find(R"("epoch": 2)") != std::string::npos) driver.write({{"m", "other"}, {"large", large}});
-  });
+  const Followed followed =
+      follow(arguments_ + " --until-epoch 3 --timeout 20", [&](const std::string& line) {
+        // It has subscribed: from here on it must hear of changes by itself.
+        if (line.find(R"("epoch": 1)") != std::string::npos) driver.write({{"m", "bytes"}, {"large", large}});
+        if (line.find(R"("epoch": 2)") != std::string::npos) driver.write({{"m", "other"}, {"large", large}});
+      });
   EXPECT_EQ(followed.exit_code, 0);
   EXPECT_THAT(followed.lines, ElementsAre(R"({"epoch": 1, "modules": {"m": 1}})",
                                           R"({"epoch": 2, "modules": {"large": 1, "m": 1}})",
                                           R"({"epoch": 3, "modules": {"large": 1, "m": 2}})"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Sockets, FollowInPython, ::testing::Values("ipc", "tcp"),
+INSTANTIATE_TEST_SUITE_P(Sockets, FollowInPython, ::testing::Values("ipc", "tcp", "curve"),
+                         [](const auto& socket) { return socket.param; });
+
+class FollowWithAKey : public FollowInPython {};
+
+TEST_P(FollowWithAKey, ThatNobodyToldTheDaemonHearsNothing) {
+  DaemonParts parts(*transport_);
+  const Driver driver(parts);
+  (void)write("friend.key_secret", transport_secret_text(*TransportKeys::generate(), "stranger"));
+  const Followed followed = follow(arguments_ + " --until-epoch 1 --timeout 1");
+  EXPECT_EQ(followed.exit_code, 1);
+  EXPECT_THAT(followed.lines, ElementsAre(HasSubstr("no answer")));
+}
+
+TEST_P(FollowWithAKey, ButWithoutItHearsNothing) {
+  DaemonParts parts(*transport_);
+  const Driver driver(parts);
+  const Followed followed =
+      follow(arguments_.substr(0, arguments_.find(' ')) + " --until-epoch 1 --timeout 1");
+  EXPECT_EQ(followed.exit_code, 1);
+  EXPECT_THAT(followed.lines, ElementsAre(HasSubstr("no answer")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Sockets, FollowWithAKey, ::testing::Values("curve"),
                          [](const auto& socket) { return socket.param; });
 
 TEST(FollowInPythonAlone, SaysThatNobodyAnswers) {
