@@ -415,7 +415,7 @@ void Daemon::State::write_applied(TimePoint /*now*/) {
 TimePoint Daemon::State::next_due(TimePoint now) const {
   if (again || transport.pending()) return now;
   TimePoint next = std::min(heartbeat_at, late_replies.due());
-  const bool wanted = undecided() || serving.somebody_is_ahead || dying_of || unusable;
+  const bool wanted = undecided() || serving.somebody_is_ahead || return_wanted();
   if (wanted && !fleet.busy()) next = std::min(next, proposing.next());
   if (commit_wanted) next = std::min(next, committing.next());
   if (scanned && !fleet.busy() && refused_may_be_retried()) {

@@ -28,23 +28,43 @@ Epoch Daemon::State::last_that_ran() const {
   return 0;
 }
 
+/// One can be anything; whoever comes back was only cut off.
+void Daemon::State::note_death(const FleetAction& excluded) {
+  const Epoch committed = journal.committed().epoch;
+  if (!excluded.dead || excluded.runs >= committed || excluded.heard < committed_at) return;
+  if (loading_deaths.epoch != committed) loading_deaths = {committed, {}};
+  if (loading_deaths.died.size() < limits::kBlamingDeaths) loading_deaths.died.push_back(*excluded.executor);
+}
+
 /// Committed while nobody could be asked, or failed in everyone at the last step. Who can use it is not known
-/// before somebody has tried, and the first that did cannot.
-void Daemon::State::judge_unusable() {
-  if (!unusable || fleet.busy()) return;
-  FleetAction failed = *std::exchange(unusable, std::nullopt);
-  if (failed.epoch != journal.committed().epoch || has_run(failed.epoch) || last_that_ran() == 0) return;
-  const ExecutorFailure& why = failed.failures.front();
-  failed.kind = FleetAction::Kind::kReturn;
-  failed.reason = "nobody has run epoch " + std::to_string(failed.epoch) + " yet, and " + why.executor +
-                  " cannot use it (" + (why.module.empty() ? "" : why.module + ": ") + why.error + ")";
-  dying_of = std::move(failed);
+/// before somebody has tried, and the first that did cannot, or did not live to tell.
+void Daemon::State::judge_unproven() {
+  if (fleet.busy()) return;
+  const Epoch committed = journal.committed().epoch;
+  std::string why;
+  if (const auto failed = std::exchange(unusable, std::nullopt); failed && failed->epoch == committed) {
+    const ExecutorFailure& first = failed->failures.front();
+    why = first.executor + " cannot use it (" + (first.module.empty() ? "" : first.module + ": ") +
+          first.error + ")";
+  } else if (loading_deaths.died.size() >= limits::kBlamingDeaths) {
+    const LoadingDeaths deaths = std::exchange(loading_deaths, {});
+    if (deaths.epoch != committed) return;
+    for (const ExecutorIdentity& one : deaths.died) {
+      why += (why.empty() ? "" : ", ") + (one.name.empty() ? "an executor without a name" : one.name);
+    }
+    why += " died before they had loaded it";
+  }
+  if (why.empty() || has_run(committed) || last_that_ran() == 0) return;
+  FleetAction& back = dying_of.emplace();
+  back.kind = FleetAction::Kind::kReturn;
+  back.epoch = committed;
+  back.reason = "nobody has run epoch " + std::to_string(committed) + " yet, and " + why;
 }
 
 /// Changes in the directory have their turn before: they may be the cure.
 void Daemon::State::go_back(TimePoint now, WallTime wall) {
   if (!scanned || undecided() || fleet.busy() || !proposing.due(now)) return;
-  judge_unusable();
+  judge_unproven();
   if (!dying_of) return;
   if (dying_of->epoch != journal.committed().epoch) return dying_of.reset();
   Result<EpochRecord> record = roll_back_all(journal, catalog.modules(), last_that_ran(), wall);

@@ -51,6 +51,12 @@ struct Refused {
   unsigned retries = 0;
 };
 
+/// Executors that were heard when `epoch` had been committed, and died before they ran it.
+struct LoadingDeaths {
+  Epoch epoch = 0;
+  std::vector<ExecutorIdentity> died;
+};
+
 struct WaitingRefresh {
   Peer peer;
   std::uint64_t id = 0;
@@ -128,7 +134,12 @@ struct Daemon::State {
   /// Whether an executor ever applied it, as far as is known.
   [[nodiscard]] bool has_run(Epoch epoch) const;
   [[nodiscard]] Epoch last_that_ran() const;
-  void judge_unusable();
+  void note_death(const FleetAction& excluded);
+  /// Whether what is committed has to be judged, or gone back from.
+  [[nodiscard]] bool return_wanted() const {
+    return dying_of || unusable || loading_deaths.died.size() >= limits::kBlamingDeaths;
+  }
+  void judge_unproven();
   [[nodiscard]] std::vector<AnnounceEvent::Inline> inline_blobs(const EpochRecord& record) const;
   void take_refresh(IncomingRequest request, TimePoint now);
   void carry_out(FleetAction action, TimePoint now, WallTime wall);
@@ -177,6 +188,8 @@ struct Daemon::State {
   bool commit_wanted = false;
   std::optional<FleetAction> dying_of;  // kReturn, until it is done
   std::optional<FleetAction> unusable;  // kFailed with the committed epoch, until it is judged
+  TimePoint committed_at = TimePoint::min();
+  LoadingDeaths loading_deaths;
   std::optional<Refused> refused;
   TimePoint retry_refused_at = kNever;
   Backoff proposing;

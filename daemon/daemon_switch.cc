@@ -101,7 +101,7 @@ TimePoint Daemon::State::steer_fleet(TimePoint now, WallTime wall) {
   } while (!actions.empty());
   // What came in meanwhile has its turn.
   const bool free = !fleet.busy() || (undecided() && fleet.only_followers_left());
-  const bool wanted = undecided() || serving.somebody_is_ahead || dying_of || unusable;
+  const bool wanted = undecided() || serving.somebody_is_ahead || return_wanted();
   if (free && scanned && wanted && proposing.due(now)) again = true;
   return next;
 }
@@ -135,6 +135,8 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
       // It was thought dead of the content, and was only cut off.
       if (refused && std::erase(refused->died, action.executor->id) > 0 && refused->died.empty())
         refused->retries = 0;
+      std::erase_if(loading_deaths.died,
+                    [&](const ExecutorIdentity& one) { return one.id == action.executor->id; });
       retry_refused_at = now + limits::kRefusedRetryDelay;
       tell(ExecutorEvent{ExecutorEvent::Kind::kJoined, std::move(*action.executor), {}});
       break;
@@ -143,6 +145,7 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
       tell(ExecutorEvent{ExecutorEvent::Kind::kLeft, std::move(*action.executor), {}});
       break;
     case Kind::kExcluded:
+      note_death(action);
       retry_refused_at = now + limits::kRefusedRetryDelay;
       tell(ExecutorEvent{ExecutorEvent::Kind::kExcluded, std::move(*action.executor),
                          std::move(action.reason)});
@@ -196,6 +199,7 @@ void Daemon::State::commit(TimePoint now, WallTime wall) {
   }
   committing.succeeded();
   commit_wanted = false;
+  committed_at = now;
   serving.somebody_is_ahead = false;  // who runs what was aborted before learns this
   send_first(commit_event(current.epoch));
   commit_seq = serving.seq;

@@ -303,7 +303,8 @@ void Fleet::withdraw(Member& member, bool goodbye) {
 }
 
 Fleet::Members::iterator Fleet::exclude(Members::iterator member, ExecutorState state, std::string reason,
-                                        TimePoint now) {
+                                        TimePoint now, bool dead) {
+  if (dead) aftermath_.died(member->first, member->second.identity.name, member->second.heard);
   if (switch_.phase == Phase::kPreparing && member->second.vote != Vote::kNone) reason += after_being_asked();
   if (switch_.phase == Phase::kPreparing &&
       (member->second.vote == Vote::kSilent || member->second.vote == Vote::kPrepared)) {
@@ -321,6 +322,9 @@ Fleet::Members::iterator Fleet::exclude(Members::iterator member, ExecutorState 
   remember(member->second, state, reason, now);
   FleetAction excluded = action(Kind::kExcluded);
   excluded.executor = member->second.identity;
+  excluded.runs = member->second.epoch;
+  excluded.dead = dead;
+  excluded.heard = member->second.heard;
   excluded.reason = std::move(reason);
   waiting_.push_back(std::move(excluded));
   return members_.erase(member);
@@ -342,9 +346,8 @@ void Fleet::exclude_expired(TimePoint now) {
     const TimePoint end = member->second.heard + options_.lease;
     if (now >= end) {
       const bool stopped = options_.still_there && options_.still_there(member->second.identity);
-      if (!stopped) aftermath_.died(member->first, member->second.identity.name, member->second.heard);
       member = exclude(member, ExecutorState::kGone,
-                       "was not heard for " + in_seconds(now - member->second.heard), now);
+                       "was not heard for " + in_seconds(now - member->second.heard), now, !stopped);
     } else {
       lease_scan_at_ = std::min(lease_scan_at_, end);
       ++member;
@@ -366,9 +369,8 @@ void Fleet::exclude_dead(TimePoint now) {
       ++member;
       continue;
     }
-    aftermath_.died(member->first, who.name, member->second.heard);
     member = exclude(member, ExecutorState::kGone,
-                     "its process " + std::to_string(who.pid) + " has ended without a goodbye", now);
+                     "its process " + std::to_string(who.pid) + " has ended without a goodbye", now, true);
   }
 }
 
@@ -381,7 +383,7 @@ void Fleet::exclude_late(TimePoint now) {
   for (auto member = members_.begin(); member != members_.end();) {
     const bool late =
         preparing ? member->second.vote == Vote::kSilent : member->second.awaited && !member->second.follows;
-    member = late ? exclude(member, ExecutorState::kFenced, what, now) : std::next(member);
+    member = late ? exclude(member, ExecutorState::kFenced, what, now, false) : std::next(member);
   }
 }
 

@@ -87,7 +87,9 @@ struct FleetAction {
   bool on_trial = false;                     // kAbort: canaries run the epoch already, or died of it
   std::vector<Uuid> died;                    // kAbort: canaries that fell silent in the trial
   std::optional<ExecutorIdentity> executor;  // kExcluded, kJoined, kLeft, kFailed, kNote
-  Epoch runs = 0;                            // kFailed: what the executor runs
+  Epoch runs = 0;                            // kExcluded, kFailed: what the executor runs
+  bool dead = false;                         // kExcluded: as far as can be seen, and not only stopped
+  TimePoint heard{};                         // kExcluded: the last time
   std::uint64_t applied = 0;                 // kSettled
   std::uint64_t excluded = 0;                // kSettled: died, silent past a deadline, or failed to switch
   Duration elapsed{};                        // kSettled: since begin()'s `since`
@@ -208,7 +210,9 @@ class Fleet {
   void await_switch(Member& member, bool follows);
   /// Takes the member out of every count of the switch.
   void withdraw(Member& member, bool goodbye);
-  Members::iterator exclude(Members::iterator member, ExecutorState state, std::string reason, TimePoint now);
+  /// `dead`: see FleetAction.
+  Members::iterator exclude(Members::iterator member, ExecutorState state, std::string reason, TimePoint now,
+                            bool dead);
   /// " after it was asked to load scorer 3", where that is known.
   [[nodiscard]] std::string after_being_asked() const;
   [[nodiscard]] static bool in_good_standing(const Member& member) { return member.failed_epoch == 0; }

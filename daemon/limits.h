@@ -66,7 +66,8 @@ inline constexpr unsigned kRefusedRetries = 3;
 /// together.
 inline constexpr auto kRefusedRetryDelay = std::chrono::seconds(1);
 /// So many executors must have died right after they switched before their content is blamed: one can be
-/// anything. And it must be more than half of those that switched.
+/// anything. And it must be more than half of those that switched. Of an epoch that nobody ran, so many must
+/// have died before they had loaded it.
 inline constexpr std::size_t kBlamingDeaths = 2;
 /// Only switches within so long after the commit are looked at.
 inline constexpr auto kAftermath = std::chrono::seconds(30);

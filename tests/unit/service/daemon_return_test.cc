@@ -84,6 +84,79 @@ TEST_F(UnprovenTest, ACureThatIsThereAlreadyGoesBefore) {
   EXPECT_EQ(told_of("returned"), "");
 }
 
+// Not even a trial tells what a hook does that only runs in the executor itself.
+TEST_F(UnprovenTest, NewcomersThatDieOfItAreFollowedByOnesThatStartFromTheLastEpochThatRan) {
+  const auto die_of_it = [this](const std::string& name) {
+    executors.push_back(std::make_unique<Executor>(transport, name));
+    executors.back()->mute = true;
+    executors.back()->join();
+    pass(moddev::limits::kLease + seconds(1));
+  };
+  die_of_it("first");
+  EXPECT_EQ(journal->head(), 2U) << "one can be anything";
+  die_of_it("second");
+  EXPECT_EQ(journal->committed().epoch, 3U);
+  EXPECT_EQ(told_of("returned"),
+            "nobody has run epoch 2 yet, and first, second died before they had loaded it: everyone goes "
+            "back to epoch 1. What had changed stays out until its files change; a rollback to epoch 2 "
+            "brings it back as it is.");
+  EXPECT_EQ(add("third").runs, 3U);
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
+}
+
+TEST_F(UnprovenTest, ANewcomerThatWasOnlyCutOffIsNotCounted) {
+  for (const char* name : {"first", "second"}) {
+    executors.push_back(std::make_unique<Executor>(transport, name));
+    executors.back()->mute = true;
+    executors.back()->join();
+    pass(moddev::limits::kLease + seconds(1));
+    executors.back()->join();  // it is back
+    settle();
+    executors.back()->leave();
+    settle();
+  }
+  EXPECT_EQ(journal->head(), 2U);
+}
+
+TEST_F(UnprovenTest, ThoseThatWereDeadBeforeItCameAreNotCounted) {
+  FleetOptions wants_nobody;
+  wants_nobody.sync = SyncPolicy::kNone;
+  start(wants_nobody);
+  feed.restart(now);
+  settle();
+  for (const char* name : {"first", "second"}) {
+    executors.push_back(std::make_unique<Executor>(transport, name));
+    executors.back()->mute = true;
+    executors.back()->join();
+  }
+  settle();
+  now += seconds(1);
+  write({{"m", "worse"}, {"other", "1"}});
+  ASSERT_EQ(journal->committed().epoch, 3U);
+  pass(moddev::limits::kLease + seconds(1));
+  EXPECT_EQ(journal->head(), 3U);
+}
+
+TEST_F(UnprovenTest, ThoseThatLeaveOrDieAfterOneHasRunItAreNotCounted) {
+  for (const char* name : {"first", "second"}) {
+    executors.push_back(std::make_unique<Executor>(transport, name));
+    executors.back()->mute = true;
+    executors.back()->join();
+    settle();
+    executors.back()->leave();
+    settle();
+  }
+  EXPECT_EQ(journal->head(), 2U);
+  add("good");
+  for (const char* name : {"third", "fourth"}) {
+    executors.push_back(std::make_unique<Executor>(transport, name));
+    executors.back()->mute = true;
+    executors.back()->join();
+    pass(moddev::limits::kLease + seconds(1));
+  }
+  EXPECT_EQ(journal->head(), 2U);
+}
+
 TEST_F(DaemonTest, BeforeTheFirstEpochThatRanThereIsNothingToReturnTo) {
   write({{"m", "bad"}});
   write({{"m", "still bad"}});
