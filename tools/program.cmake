@@ -23,6 +23,7 @@ add_library(moddev_program STATIC
   moddev/json.cc
   moddev/keygen.cc
   moddev/outcome.cc
+  moddev/output_file.cc
   moddev/places.cc
   moddev/printer.cc
   moddev/refresh.cc

@@ -12,6 +12,7 @@ moddev_add_test(tools_e2e_test
     e2e/tools/bad_input_test.cc
     e2e/tools/build_test.cc
     e2e/tools/commands_test.cc
+    e2e/tools/fetch_test.cc
     e2e/tools/history_test.cc
     e2e/tools/restart_test.cc
   LIBRARIES moddev_e2e_tools util

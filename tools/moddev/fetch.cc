@@ -1,12 +1,8 @@
 // `moddev fetch NAME` and `moddev fetch --epoch N`: the bytes of one module, or of all that an epoch names,
 // verified, into files that are never half there.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -20,7 +16,7 @@
 #include "tools/moddev/asking.h"
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
-#include "tools/moddev/printer.h"
+#include "tools/moddev/output_file.h"
 #include "tools/moddev/terminal.h"
 
 namespace moddev::tools {
@@ -37,74 +33,59 @@ struct FetchFlags {
   std::string endpoint;
 };
 
+/// Whether `path` is a regular file of these bytes.
+bool has_digest(const std::string& path, const Digest& digest) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return false;
+  std::ifstream file(path, std::ios::binary);
+  Hasher hasher;
+  std::vector<char> piece(limits::kChunkBytes);
+  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())), file.gcount() > 0) {
+    hasher.update(std::as_bytes(std::span(piece.data(), static_cast<std::size_t>(file.gcount()))));
+  }
+  return hasher.finish() == digest;
+}
+
 /// Takes the bytes as they come, hashes them, and gives the file its name when they are all there and right.
 class Output {
  public:
-  /// "-": standard output. `careful`: a file of other bytes that is there already is not replaced.
+  /// `careful`: what is there already is not replaced.
   static Result<std::unique_ptr<Output>> open(const std::string& path, bool careful) {
-    std::unique_ptr<Output> output(new Output(path, careful));
-    if (path == "-") {
-      output->descriptor_ = STDOUT_FILENO;
-      return output;
-    }
-    output->temporary_ = path + ".XXXXXX";
-    output->descriptor_ = ::mkostemp(output->temporary_.data(), O_CLOEXEC);
-    if (output->descriptor_ < 0) {
-      output->temporary_.clear();
-      return errno_error("Cannot write " + path, errno);
-    }
-    return output;
+    auto file =
+        OutputFile::open(path, careful ? OutputFile::Existing::kKeep : OutputFile::Existing::kReplace);
+    if (!file) return file.error();
+    return std::unique_ptr<Output>(new Output(path, std::move(*file)));
   }
-  ~Output() {
-    if (!temporary_.empty()) ::unlink(temporary_.c_str());
-    if (descriptor_ > STDERR_FILENO) ::close(descriptor_);
-  }
-  Output(const Output&) = delete;
-  Output& operator=(const Output&) = delete;
 
   Status write(const Bytes& bytes) {
     hasher_.update(bytes);
     size_ += bytes.size();
-    if (!write_all(descriptor_, as_text(bytes))) return errno_error("Cannot write " + path_, errno);
-    return {};
+    return file_->write(bytes);
   }
 
   Status finish(const ModuleEntry& module) {
     if (size_ != module.size || hasher_.finish() != module.digest) {
-      return Error{ErrorCode::kCorrupt, "The bytes of " + module.name + " " + std::to_string(module.version) +
-                                            " do not have its digest; nothing was written. Ask again."};
-    }
-    if (temporary_.empty()) return {};
-    const mode_t mask = ::umask(0);
-    ::umask(mask);
-    if (::fchmod(descriptor_, 0666 & ~mask) != 0) return errno_error("Cannot write " + path_, errno);
-    if (careful_ && ::access(path_.c_str(), F_OK) == 0 && digest_of_file() != module.digest) {
       return Error{
-          ErrorCode::kAlreadyExists,
-          path_ + " is there already with other bytes and was left alone. Name a file with -o FILE."};
+          ErrorCode::kCorrupt,
+          "The bytes of " + module.name + " " + std::to_string(module.version) + " do not have its digest; " +
+              (file_->is_stream() ? "do not use what was written." : "nothing was written.") + " Ask again."};
     }
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) return errno_error("Cannot write " + path_, errno);
-    temporary_.clear();
-    return {};
+    const Status finished = file_->finish();
+    if (finished || finished.error().code != ErrorCode::kAlreadyExists) return finished;
+    if (has_digest(path_, module.digest)) return {};
+    return Error{ErrorCode::kAlreadyExists, path_ +
+                                                " is there already with other bytes and was left alone. Name "
+                                                "a file with -o FILE."};
   }
+
+  [[nodiscard]] bool is_standard_output() const { return file_->is_standard_output(); }
 
  private:
-  Output(std::string path, bool careful) : path_(std::move(path)), careful_(careful) {}
-
-  [[nodiscard]] Digest digest_of_file() const {
-    std::ifstream file(path_, std::ios::binary);
-    Hasher hasher;
-    std::vector<char> piece(limits::kChunkBytes);
-    while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())), file.gcount() > 0) {
-      hasher.update(std::as_bytes(std::span(piece.data(), static_cast<std::size_t>(file.gcount()))));
-    }
-    return hasher.finish();
-  }
+  Output(std::string path, std::unique_ptr<OutputFile> file)
+      : path_(std::move(path)), file_(std::move(file)) {}
 
   std::string path_;
-  bool careful_;
-  std::string temporary_;
-  int descriptor_ = -1;
+  std::unique_ptr<OutputFile> file_;
   Hasher hasher_;
   std::uint64_t size_ = 0;
 };
@@ -145,7 +126,7 @@ Status write_module(client::Requester& daemon, const ModuleEntry& module, const 
   if (Status taken = bytes ? (*output)->write(*bytes) : take_pieces(daemon, module, **output); !taken)
     return explained(taken.error(), "");
   MODDEV_TRY((*output)->finish(module));
-  if (path == "-") return {};
+  if ((*output)->is_standard_output()) return {};
   told += printable(module.name) + " " + std::to_string(module.version) + "  " + human_size(module.size) +
           "  " + module.digest.to_string() + "  " + path + "\n";
   return {};
@@ -188,6 +169,13 @@ Status fetch_epoch(client::Requester& daemon, const FetchFlags& flags, std::stri
 }
 
 int run_fetch(const FetchFlags& flags) {
+  if (flags.name.empty() && flags.output == "-") {
+    complain(
+        "A whole epoch is many files: -o names the directory for them, standard output takes one module. "
+        "Name "
+        "it, or a directory. See `moddev fetch --help`.");
+    return kWrongUsage;
+  }
   auto daemon = reach_daemon(flags.endpoint);
   if (!daemon) return failed(daemon.error());
   std::string told;
