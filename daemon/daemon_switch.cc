@@ -222,6 +222,8 @@ void Daemon::State::abort(FleetAction action, WallTime wall) {
     journal_refused("The refusal of epoch " + std::to_string(action.epoch) + " is not in the history",
                     recorded.error());
   }
+  std::erase_if(serving.applied,
+                [&](const AppliedRecord& record) { return record.epoch == action.epoch; });  // canaries
   send_first(AbortEvent{action.epoch, action.failures});
   serving.pending.reset();
   decided = proposed;

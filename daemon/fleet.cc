@@ -156,6 +156,9 @@ bool Fleet::ack(const AckRequest& ack, TimePoint now) {
   member.heard = now;
   switch (ack.phase) {
     case AckPhase::kPrepared:
+      // A repetition tells of a longer time.
+      if (std::exchange(member.prepared_epoch, ack.epoch) != ack.epoch)
+        member.prepared_in_us = ack.elapsed_us;
       if (ack.epoch == switch_.epoch) take_prepared(member);
       break;
     case AckPhase::kFailed:
@@ -570,6 +573,18 @@ bool Fleet::has_others_than(const std::vector<Uuid>& executors) const {
 bool Fleet::anyone_runs(Epoch epoch) const {
   return std::any_of(members_.begin(), members_.end(),
                      [&](const auto& named) { return named.second.epoch == epoch; });
+}
+
+bool Fleet::tries(const Uuid& executor, Epoch epoch) const {
+  const auto member = members_.find(executor);
+  return member != members_.end() && member->second.canary && switch_.phase == Phase::kTrial &&
+         switch_.epoch == epoch;
+}
+
+std::optional<std::int64_t> Fleet::prepared_in_us(const Uuid& executor, Epoch epoch) const {
+  const auto member = members_.find(executor);
+  if (member == members_.end() || member->second.prepared_epoch != epoch) return std::nullopt;
+  return member->second.prepared_in_us;
 }
 
 const ExecutorIdentity* Fleet::identity(const Uuid& executor) const {

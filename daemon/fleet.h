@@ -146,6 +146,10 @@ class Fleet {
   [[nodiscard]] bool has_others_than(const std::vector<Uuid>& executors) const;
   /// Whether a member runs this epoch, as far as it told.
   [[nodiscard]] bool anyone_runs(Epoch epoch) const;
+  /// Whether it is to run this epoch before it is decided.
+  [[nodiscard]] bool tries(const Uuid& executor, Epoch epoch) const;
+  /// How long the member took to prepare this epoch, if it told: without the time that it waited for others.
+  [[nodiscard]] std::optional<std::int64_t> prepared_in_us(const Uuid& executor, Epoch epoch) const;
   /// Null when it is no member.
   [[nodiscard]] const ExecutorIdentity* identity(const Uuid& executor) const;
   /// Members by name, then those that were lost lately.
@@ -165,8 +169,10 @@ class Fleet {
     bool follows = false;                // awaited, but was not ready at the commit
     bool canary = false;                 // of the switch under way
     std::vector<ModuleFailure> refusal;  // with Vote::kFailed
-    bool late_ready = false;             // has prepared the switch under way without a vote in it
-    Epoch failed_epoch = 0;              // the newest epoch that it could not use, until it applies one
+    Epoch prepared_epoch = 0;            // the newest, and how long that took
+    std::int64_t prepared_in_us = 0;
+    bool late_ready = false;  // has prepared the switch under way without a vote in it
+    Epoch failed_epoch = 0;   // the newest epoch that it could not use, until it applies one
     std::string detail;
     std::vector<PinReport> pins;
     std::uint64_t retired_bytes = 0;

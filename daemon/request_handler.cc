@@ -143,10 +143,13 @@ class Answer {
           ErrorCode::kNotFound,
           "Executor " + request.executor.to_string() + " is no member of the fleet: join again.", 0};
     }
-    // A commit is needed for this to be true, so a stranger to the history cannot write into it.
-    if (request.phase == AckPhase::kApplied && request.epoch <= s_.journal.committed().epoch) {
+    // A commit or a trial is needed for this to be true, so a stranger to the history cannot write into it.
+    if (request.phase == AckPhase::kApplied &&
+        (request.epoch <= s_.journal.committed().epoch || s_.fleet.tries(request.executor, request.epoch))) {
       if (s_.applied.size() >= limits::kWaitingAppliedRecords) s_.applied.pop_front();
-      s_.applied.push_back({request.epoch, *s_.fleet.identity(request.executor), wall_, request.elapsed_us});
+      const std::int64_t loaded_in =
+          s_.fleet.prepared_in_us(request.executor, request.epoch).value_or(request.elapsed_us);
+      s_.applied.push_back({request.epoch, *s_.fleet.identity(request.executor), wall_, loaded_in});
     }
     return OkReply{};
   }

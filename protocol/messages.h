@@ -395,7 +395,7 @@ struct HistoryRequest {
 struct AppliedReport {
   ExecutorIdentity executor;
   std::int64_t at_ns = 0;
-  /// From reading the announcement to the switch.
+  /// How long it loaded, without waiting for others.
   std::int64_t elapsed_us = 0;
   friend bool operator==(const AppliedReport&, const AppliedReport&) = default;
 };

@@ -38,7 +38,7 @@ class Executor {
   }
   void ask(RequestBody body) { link_->send({++last_id_, std::move(body)}); }
   void ack(Epoch epoch, AckPhase phase) {
-    AckRequest request{identity_.id, epoch, phase, {}, 10};
+    AckRequest request{identity_.id, epoch, phase, {}, phase == AckPhase::kApplied ? applies_in : 10};
     if (phase == AckPhase::kFailed) request.failures = {{"m", "undefined symbol"}};
     ask(request);
   }
@@ -90,6 +90,7 @@ class Executor {
   bool refuses = false;
   Epoch cannot_use = 0;  // fails with this committed one
   Epoch runs = 0;
+  std::int64_t applies_in = 10;  // microseconds since the announcement
   std::vector<Event> events;
   std::vector<Reply> replies;
   SnapshotReply last_snapshot;

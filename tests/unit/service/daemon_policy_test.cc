@@ -32,6 +32,38 @@ TEST_F(CanaryTest, TheOthersFollowWhenItLives) {
   EXPECT_EQ(journal->committed().epoch, 2U);
 }
 
+// The canary was missing, and the others' waiting for it counted as loading.
+TEST_F(CanaryTest, TheHistoryKnowsAllWhoRunItAndHowLongTheyLoaded) {
+  for (auto& executor : executors) executor->applies_in = 10'000'000;
+  write({{"m", "new"}});
+  pass(FleetOptions{}.canary_time + seconds(1));
+  const auto applied = journal->applied(2);
+  ASSERT_TRUE(applied);
+  ASSERT_EQ(applied->size(), 3U);
+  for (const AppliedRecord& record : *applied) EXPECT_EQ(record.elapsed_us, 10) << record.executor.name;
+}
+
+TEST_F(CanaryTest, TheHistoryKnowsNobodyWhoRanWhatWasAborted) {
+  write({{"m", "deadly"}});
+  ASSERT_EQ(run(), (Epochs{2, 1, 1}));
+  executors[0]->mute = true;
+  pass(FleetOptions{}.canary_time);
+  EXPECT_EQ(journal->applied(2)->size(), 0U);
+  EXPECT_EQ(journal->applied(3)->size(), 2U);
+}
+
+// It heard of the epoch when it was committed: then it loads until the switch.
+TEST_F(DaemonTest, OfANewcomerTheHistoryKnowsTheTimeToTheSwitch) {
+  write({{"m", "1"}});
+  executors.push_back(std::make_unique<Executor>(transport, "fresh"));
+  executors[0]->applies_in = 4000;
+  executors[0]->join();
+  settle();
+  pass(seconds(1));
+  ASSERT_EQ(journal->applied(1)->size(), 1U);
+  EXPECT_EQ(journal->applied(1)->at(0).elapsed_us, 4000);
+}
+
 TEST_F(CanaryTest, WhenItDiesTheOthersNeverRunIt) {
   write({{"m", "deadly"}});
   ASSERT_EQ(run(), (Epochs{2, 1, 1}));
