@@ -31,8 +31,8 @@ ModuleSet with_holds(const ModuleSet& directory, const HoldSet& holds) {
 
 std::string describe_hold(const std::string& module, const Hold& hold) {
   const std::string what =
-      hold.content ? "held at the bytes of version " + std::to_string(hold.version) : std::string("kept out");
-  return module + " is " + what + " until '" + hold.path + "' changes.";
+      hold.content ? " has the bytes of version " + std::to_string(hold.version) + " again" : " is kept out";
+  return module + what + " until '" + hold.path + "' changes.";
 }
 
 }  // namespace moddev::daemon

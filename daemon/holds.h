@@ -33,7 +33,7 @@ using HoldSet = std::map<std::string, Hold, std::less<>>;
 /// `directory` as the holds would have it. Dependencies that are not there are left out.
 [[nodiscard]] ModuleSet with_holds(const ModuleSet& directory, const HoldSet& holds);
 
-/// "scorer is held at the bytes of version 3 until 'build/libscorer.so' changes."
+/// "scorer has the bytes of version 3 again until 'build/libscorer.so' changes."
 [[nodiscard]] std::string describe_hold(const std::string& module, const Hold& hold);
 
 }  // namespace moddev::daemon

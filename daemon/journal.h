@@ -53,8 +53,8 @@ struct AppliedRecord {
   Epoch epoch = 0;
   ExecutorIdentity executor;
   WallTime at{};
-  /// How long it loaded, without waiting for others: until it was prepared, or until the switch where it heard
-  /// of the epoch when that was committed.
+  /// How long it loaded, without waiting for others: until it was prepared, or until the switch where it
+  /// heard of the epoch when that was committed.
   std::int64_t elapsed_us = 0;
 };
 

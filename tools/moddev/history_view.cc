@@ -127,7 +127,7 @@ std::string rollback_text(const RollbackReply& reply) {
   for (const HoldReport& hold : reply.holds) {
     text += printable(hold.module) +
             (hold.version == 0 ? " is kept out"
-                               : " is held at the bytes of version " + std::to_string(hold.version)) +
+                               : " has the bytes of version " + std::to_string(hold.version) + " again") +
             " until " + printable(hold.path) + " changes: the next rebuild goes live again.\n";
   }
   return text;

@@ -56,7 +56,7 @@ std::string headline(const StatusReply& status, bool pending, const Palette& pal
 std::string hold_text(const StatusReply& status, const std::string& module) {
   for (const HoldReport& hold : status.holds) {
     if (hold.module != module) continue;
-    return "held at the bytes of version " + std::to_string(hold.version) + " until " + printable(hold.path) +
+    return "the bytes of version " + std::to_string(hold.version) + " again, until " + printable(hold.path) +
            " changes";
   }
   return "";

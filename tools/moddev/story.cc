@@ -31,6 +31,7 @@ WatchStory::WatchStory(Palette palette, const Manifest& committed)
 }
 
 std::string WatchStory::modules(const std::vector<ModuleChange>& changes) const {
+  if (changes.empty()) return "as before";  // under a new number, for those who have tried another one
   std::string text;
   std::size_t shown = 0;
   for (const ModuleChange& change : changes) {

@@ -100,7 +100,7 @@ TEST_F(History, RollbackIsANewEpochThatTheNextRebuildEnds) {
   EXPECT_THAT(back.out, AllOf(StartsWith("Epoch 5 is live: "), HasSubstr("until libscorer.so changes")));
   EXPECT_EQ(executor_.event("called", [](const Json& json) { return json["epoch"] == 5; })["result"], 1);
   EXPECT_THAT(yard_.run({"status"}).out,
-              HasSubstr("held at the bytes of version 1 until libscorer.so changes"));
+              HasSubstr("the bytes of version 1 again, until libscorer.so changes"));
   EXPECT_EQ(yard_.run({"refresh"}).exit_code, 0);
   EXPECT_EQ(Json::parse(yard_.run({"status", "--json"}).out)["committed_epoch"], 5) << "a held module stays";
   yard_.write_module("scorer", 9);

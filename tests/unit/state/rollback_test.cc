@@ -66,7 +66,7 @@ TEST_F(RollbackTest, OldBytesComeWithANewNumberAndAreHeld) {
   EXPECT_EQ(hold.version, 1U);
   EXPECT_EQ(hold.overrides, digest_of("2"));
   EXPECT_EQ(describe_hold("scorer", hold),
-            "scorer is held at the bytes of version 1 until 'lib/some.so' changes.");
+            "scorer has the bytes of version 1 again until 'lib/some.so' changes.");
 }
 
 TEST_F(RollbackTest, TheNextOneLeadsFurtherBackAndATargetMayBeNamed) {
@@ -330,7 +330,7 @@ TEST_F(DaemonRollbackTest, HoldsUntilTheFileChangesAlsoAcrossARestart) {
   EXPECT_EQ(reply->holds, (std::vector<HoldReport>{{"m", 1, "m"}}));
   EXPECT_EQ(causes.back(), "rollback of m to version 1");
   ASSERT_FALSE(warnings.empty());
-  EXPECT_EQ(warnings.back(), "held: m is held at the bytes of version 1 until 'm' changes.");
+  EXPECT_EQ(warnings.back(), "held: m has the bytes of version 1 again until 'm' changes.");
   EXPECT_EQ(bytes_of("m"), "one");
   EXPECT_EQ(std::get<StatusReply>(ask(StatusRequest{})).holds.size(), 1U);
 
@@ -344,7 +344,7 @@ TEST_F(DaemonRollbackTest, HoldsUntilTheFileChangesAlsoAcrossARestart) {
   feed.restart(now);
   start();
   join();
-  EXPECT_EQ(warnings.back(), "held: m is held at the bytes of version 1 until 'm' changes.");
+  EXPECT_EQ(warnings.back(), "held: m has the bytes of version 1 again until 'm' changes.");
   EXPECT_EQ(bytes_of("m"), "one");
   const Epoch before = journal->head();
 

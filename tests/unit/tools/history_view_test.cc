@@ -149,7 +149,7 @@ TEST(RollbackText, SaysWhatTheNextRebuildDoes) {
   EXPECT_EQ(rollback_text(reply),
             "Epoch 9 is live: rollback of scorer to version 6.\n"
             "  scorer 8 (16.4 KB)\n"
-            "scorer is held at the bytes of version 6 until lib/libscorer.so changes: the next rebuild goes "
+            "scorer has the bytes of version 6 again until lib/libscorer.so changes: the next rebuild goes "
             "live again.\n"
             "gone is kept out until libgone.so changes: the next rebuild goes live again.\n");
   EXPECT_EQ(

@@ -49,6 +49,16 @@ TEST_F(StoryTest, Listening) {
       ElementsAre("12:31:07  listening  /home/me/build  inotify  ipc:///run/moddev/default.sock"));
 }
 
+TEST_F(StoryTest, WhatOnlyBringsCanariesBackChangesNoModule) {
+  EXPECT_THAT(
+      story_.tell(DaemonEvent(daemon::PublishedEvent{8, {}, 2, "return of the canaries to epoch 6"}), kAt),
+      IsEmpty());
+  EXPECT_THAT(
+      story_.tell(DaemonEvent(CommittedEvent{8, {}, 2, 0, Duration(4'100'000)}), kAt),
+      ElementsAre("12:31:07  live       as before                     epoch 8    2 executors  4.1 ms  return "
+                  "of the canaries to epoch 6"));
+}
+
 TEST_F(StoryTest, FromSaveToLiveIsOneLine) {
   EXPECT_THAT(story_.tell(DaemonEvent(daemon::PublishedEvent{7, {change("scorer", 7)}, 12}), kAt), IsEmpty());
   EXPECT_THAT(
