@@ -84,7 +84,7 @@ void Daemon::State::remember_refusal_of_former_run() {
   if (journal.head() <= journal.committed().epoch) return;
   auto newest = journal.epoch(journal.head());
   if (!newest || newest->state != EpochState::kAborted || newest->failures.empty()) return;
-  refused = Refused{std::move(newest->manifest), {}, {}, 0};
+  refused = Refused{journal.head(), std::move(newest->manifest), {}, {}, 0};
 }
 
 TimePoint Daemon::State::take_in_changes(TimePoint now) {
@@ -239,6 +239,8 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
     if (!request) return;
     if (denied(*request, now)) continue;
     std::optional<ReplyBody> body = answer(request->request.body, serving, now, wall);
+    if (auto* status = body ? std::get_if<StatusReply>(&*body) : nullptr; status != nullptr && refused)
+      status->refused = refused->epoch;
     const bool is_ack = std::holds_alternative<AckRequest>(request->request.body);
     if (body && is_ack && fleet.busy() && std::holds_alternative<OkReply>(*body)) {
       late_replies.put_off(transport, std::move(request->peer), {request->request.id, std::move(*body)}, now);
@@ -327,6 +329,7 @@ void Daemon::State::answer_refreshes(TimePoint now) {
   std::erase_if(refreshes, [&](const WaitingRefresh& refresh) {
     if (scanned && refresh.wanted && decided >= *refresh.wanted) {
       RefreshReply reply{answered_epoch(), journal.committed().epoch};
+      if (refused) reply.refused = refused->epoch;
       // What somebody began to write after the request is not its matter.
       tell_unpublished(
           [&](const watcher::Unpublished& file) {
@@ -353,6 +356,7 @@ void Daemon::State::answer_builds(TimePoint now) {
     if (auto* reply = std::get_if<BuildReply>(&answer.reply.body)) {
       reply->daemon = journal.id();
       reply->epoch = answered_epoch();
+      if (refused && answer.since) reply->refused = refused->epoch;
       reply->committed_epoch = journal.committed().epoch;
       if (answer.since) {
         tell_unpublished(

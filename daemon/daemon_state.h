@@ -45,6 +45,7 @@ class Backoff {
 
 /// A content that executors refused.
 struct Refused {
+  Epoch epoch = 0;
   Manifest manifest;
   std::vector<Uuid> by;
   std::vector<Uuid> died;  // canaries, of it as it seems

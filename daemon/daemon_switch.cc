@@ -243,8 +243,8 @@ void Daemon::State::abort(FleetAction action, WallTime wall) {
             " changed stays out until its files change, because a canary died of it as it seems. "
             "`moddev refresh` tries it again as it is."});
   }
-  refused =
-      Refused{std::move(current.manifest), std::move(action.refused_by), std::move(action.died), retries};
+  refused = Refused{action.epoch, std::move(current.manifest), std::move(action.refused_by),
+                    std::move(action.died), retries};
   tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
 }
 

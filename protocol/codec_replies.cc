@@ -19,12 +19,13 @@ void begin(Writer& out, std::uint64_t id, std::string_view type, std::size_t bod
 }
 
 template <typename R>
-std::size_t unpublished_pairs(const R& reply) {
-  return reply.unpublished.empty() ? 0 : 2;
+std::size_t outcome_pairs(const R& reply) {
+  return (reply.unpublished.empty() ? 0 : 2) + (reply.refused == 0 ? 0 : 1);
 }
 
 template <typename R>
-void write_unpublished(Writer& out, const R& reply) {
+void write_outcome(Writer& out, const R& reply) {
+  if (reply.refused != 0) out.key("refused").number(reply.refused);
   if (reply.unpublished.empty()) return;
   out.key("unpublished").array(reply.unpublished.size());
   for (const UnpublishedFile& file : reply.unpublished) {
@@ -36,7 +37,8 @@ void write_unpublished(Writer& out, const R& reply) {
 }
 
 template <typename R>
-void read_unpublished(const Reader& map, R& reply) {
+void read_outcome(const Reader& map, R& reply) {
+  if (const Reader refused = map.at("refused", true); refused.present()) reply.refused = refused.number();
   const Reader files = map.at("unpublished", true);
   if (!files.present()) return;
   for (const Reader& file : files.items(limits::kUnpublishedTold)) {
@@ -104,14 +106,15 @@ struct ReplyWriter {
     codec::write(out, r.statement);
   }
   void operator()(const RefreshReply& r) const {
-    begin(out, id, "refresh", 2 + unpublished_pairs(r));
+    begin(out, id, "refresh", 2 + outcome_pairs(r));
     out.key("epoch").number(r.epoch);
     out.key("committed_epoch").number(r.committed_epoch);
-    write_unpublished(out, r);
+    write_outcome(out, r);
   }
   void operator()(const StatusReply& r) const {
     const bool sent = r.transfers != TransferReport{};
-    begin(out, id, "status", kDaemonPairs + 8 + (r.holds.empty() ? 0 : 1) + (sent ? 1 : 0));
+    begin(out, id, "status",
+          kDaemonPairs + 8 + (r.holds.empty() ? 0 : 1) + (sent ? 1 : 0) + (r.refused == 0 ? 0 : 1));
     codec::write(out, r.daemon);
     out.key("endpoint").free_text(r.endpoint);
     out.key("pid").signed_number(r.pid);
@@ -132,6 +135,7 @@ struct ReplyWriter {
       out.key("detail").free_text(executor.detail);
     }
     if (!r.holds.empty()) codec::write(out.key("holds"), r.holds);
+    if (r.refused != 0) out.key("refused").number(r.refused);
     if (!sent) return;
     out.key("transfers").map(5);
     out.key("announced_bytes").number(r.transfers.announced_bytes);
@@ -156,7 +160,7 @@ struct ReplyWriter {
     out.key("retry_after_ms").signed_number(r.retry_after_ms);
   }
   void operator()(const BuildReply& r) const {
-    begin(out, id, "build", kDaemonPairs + 6 + unpublished_pairs(r));
+    begin(out, id, "build", kDaemonPairs + 6 + outcome_pairs(r));
     codec::write(out, r.daemon);
     out.key("build").binary(r.build.bytes);
     out.key("lease_ms").signed_number(r.lease_ms);
@@ -164,7 +168,7 @@ struct ReplyWriter {
     out.key("files").number(r.files);
     out.key("epoch").number(r.epoch);
     out.key("committed_epoch").number(r.committed_epoch);
-    write_unpublished(out, r);
+    write_outcome(out, r);
   }
 };
 
@@ -226,6 +230,7 @@ StatusReply read_status(const Reader& map) {
     reply.executors.push_back(std::move(executor));
   }
   reply.holds = codec::read_holds(map.at("holds", true));
+  if (const Reader refused = map.at("refused", true); refused.present()) reply.refused = refused.number();
   if (const Reader sent = map.at("transfers", true); sent.present()) {
     reply.transfers.announced_bytes = sent.at("announced_bytes").number();
     reply.transfers.plain_bytes = sent.at("plain_bytes").number();
@@ -280,7 +285,7 @@ std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, Sha
   }
   if (type == "refresh") {
     RefreshReply reply{map.at("epoch").number(), map.at("committed_epoch").number()};
-    read_unpublished(map, reply);
+    read_outcome(map, reply);
     return reply;
   }
   if (type == "status") return read_status(map);
@@ -293,7 +298,7 @@ std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, Sha
         codec::read_daemon(map),           map.at("build").uuid(),   map.at("lease_ms").signed_number(),
         map.at("unbroken").boolean(),      map.at("files").number(), map.at("epoch").number(),
         map.at("committed_epoch").number()};
-    read_unpublished(map, reply);
+    read_outcome(map, reply);
     return reply;
   }
   return std::nullopt;

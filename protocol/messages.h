@@ -291,6 +291,9 @@ struct RefreshReply {
   /// The first of them by path, at most limits::kUnpublishedTold, and how many there are.
   std::vector<UnpublishedFile> unpublished{};
   std::uint64_t unpublished_files = 0;
+  /// The epoch in which executors refused what is on disk; 0: none. Something else may have been committed
+  /// since.
+  Epoch refused = 0;
   friend bool operator==(const RefreshReply&, const RefreshReply&) = default;
 };
 
@@ -326,6 +329,8 @@ struct BuildReply {
   /// kEnd of a success: as in RefreshReply, of what changed since the begin, or could not be read or kept.
   std::vector<UnpublishedFile> unpublished{};
   std::uint64_t unpublished_files = 0;
+  /// As in RefreshReply.
+  Epoch refused = 0;
   friend bool operator==(const BuildReply&, const BuildReply&) = default;
 };
 
@@ -373,6 +378,8 @@ struct StatusReply {
   std::vector<ExecutorStatus> executors;
   std::vector<HoldReport> holds{};
   TransferReport transfers{};
+  /// As in RefreshReply.
+  Epoch refused = 0;
   friend bool operator==(const StatusReply&, const StatusReply&) = default;
 };
 

@@ -80,20 +80,20 @@ bool end_build(Barrier& barrier, bool success) {
     return true;  // nobody's build depends on us
   }
   const std::string files = counted(end->files, "file");
-  const bool refused = success && end->epoch > end->committed_epoch;
+  const Epoch refused = success ? refused_epoch(*end) : 0;
   const bool unpublished = success && complain_unpublished(end->unpublished, end->unpublished_files);
   if (!success) {
     if (end->files > 0)
       mention("The build failed: " + files + " that it changed stay unpublished until they change again.");
-  } else if (refused) {
-    complain("Epoch " + std::to_string(end->epoch) + " was refused by an executor, and epoch " +
-             std::to_string(end->committed_epoch) + " stays live." + barrier.why_refused(end->epoch));
+  } else if (refused != 0) {
+    complain("Epoch " + std::to_string(refused) + " was refused by an executor, and epoch " +
+             std::to_string(end->committed_epoch) + " stays live." + barrier.why_refused(refused));
   } else if (end->files > 0 && !unpublished) {
     mention(files + " went out together: epoch " + std::to_string(end->committed_epoch) + " is live.");
   }
   if (!end->unbroken)
     mention("The barrier was lost for a while, so that a part of the build may have been published early.");
-  return !refused && !unpublished;
+  return refused == 0 && !unpublished;
 }
 
 int run_plain(const std::vector<std::string>& command) {

@@ -142,7 +142,8 @@ std::string json_of(const StatusReply& status) {
                   {"modules", list_of(status.modules)},
                   {"executors", list_of(status.executors)},
                   {"holds", list_of(status.holds)},
-                  {"transfers", of(status.transfers)}});
+                  {"transfers", of(status.transfers)},
+                  {"refused_epoch", status.refused}});
 }
 
 std::string json_line(const watcher::Finding& finding) {

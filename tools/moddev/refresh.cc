@@ -24,15 +24,11 @@ int run_refresh(const std::string& endpoint) {
   const auto reply = (*daemon)->ask_for<RefreshReply>(RefreshRequest{}, kRefreshPatience);
   if (!reply) return failed(explained(reply.error(), ""));
   const std::string live = "epoch " + std::to_string(reply->committed_epoch) + " is live";
-  if (reply->epoch > reply->committed_epoch) {
-    // Refused, or a still newer change is being prepared at this moment.
-    const auto now = (*daemon)->ask_for<SnapshotReply>(SnapshotRequest{}, kAnswerPatience);
-    if (now && !now->pending && now->committed.epoch < reply->epoch) {
-      complain("Epoch " + std::to_string(reply->epoch) + " was refused by an executor, and " + live +
-               " as before." + why_refused(**daemon, reply->epoch));
-      (void)complain_unpublished(reply->unpublished, reply->unpublished_files);
-      return kFailed;
-    }
+  if (const Epoch refused = refused_epoch(*reply); refused != 0) {
+    complain("Epoch " + std::to_string(refused) + " was refused by an executor, and " + live + " as before." +
+             why_refused(**daemon, refused));
+    (void)complain_unpublished(reply->unpublished, reply->unpublished_files);
+    return kFailed;
   }
   if (complain_unpublished(reply->unpublished, reply->unpublished_files)) {
     complain("Everything else in " + (*daemon)->hello().directory + " is published: " + live + ".");

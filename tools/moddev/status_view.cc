@@ -46,9 +46,12 @@ std::string headline(const StatusReply& status, bool pending, const Palette& pal
     text += palette.paint(Colour::kNotice, " in " + std::to_string(on_it) + " of " +
                                                counted(static_cast<std::uint64_t>(there), "executor"));
   }
-  if (status.epoch > status.committed_epoch) {
-    text += palette.paint(Colour::kNotice, ", epoch " + std::to_string(status.epoch) +
-                                               (pending ? " is being prepared" : " was refused"));
+  const bool newer = status.epoch > status.committed_epoch;
+  if (newer && pending) {
+    text += palette.paint(Colour::kNotice, ", epoch " + std::to_string(status.epoch) + " is being prepared");
+  } else if (newer || status.refused != 0) {
+    const Epoch refused = status.refused != 0 ? status.refused : status.epoch;
+    text += palette.paint(Colour::kNotice, ", epoch " + std::to_string(refused) + " was refused");
   }
   return text + "\n";
 }

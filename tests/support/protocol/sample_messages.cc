@@ -145,6 +145,8 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
   pending_signed.statement = sample_statement();
   StatusReply status_held = status;
   status_held.holds = {{"scorer", 3, "lib/libscorer.so"}};
+  StatusReply status_refused = status;
+  status_refused.refused = 6;
   StatusReply status_sent = status;
   status_sent.transfers = {70'000, 1'048'576, 4'096, 379, 847'621};
   HistoryEntry committed{8,
@@ -178,6 +180,7 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
   return {
       {"reply_status_held", {14, status_held}},
       {"reply_status_sent", {17, status_sent}},
+      {"reply_status_refused", {10, status_refused}},
       {"reply_history", {15, history}},
       {"reply_rollback", {16, rollback}},
       {"reply_hello", {1, hello}},
@@ -199,6 +202,9 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
       {"reply_alive", {8, AliveReply{sample_daemon(), true, 8, 7}}},
       {"reply_refresh", {9, RefreshReply{8, 8}}},
       {"reply_refresh_unpublished", {9, RefreshReply{8, 8, sample_unpublished(), 2}}},
+      {"reply_refresh_refused", {9, RefreshReply{8, 8, {}, 0, 6}}},
+      {"reply_build_refused",
+       {13, BuildReply{sample_daemon(), sample_uuid(0x50), 10'000, true, 50, 8, 8, {}, 0, 6}}},
       {"reply_build_unpublished",
        {13,
         BuildReply{sample_daemon(), sample_uuid(0x50), 10'000, true, 50, 8, 8, sample_unpublished(), 40}}},

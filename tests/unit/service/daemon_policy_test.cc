@@ -33,6 +33,29 @@ TEST_F(CanaryTest, TheOthersFollowWhenItLives) {
 }
 
 // The canary was missing, and the others' waiting for it counted as loading.
+// The return of the canaries came after the refusal, and hid it.
+TEST_F(CanaryTest, WhatACanaryDiedOfIsToldAsRefusedUntilItsFileChanges) {
+  write({{"m", "deadly"}});
+  executors[0]->mute = true;
+  pass(FleetOptions{}.canary_time);
+  ASSERT_EQ(journal->committed().epoch, 3U);
+  EXPECT_EQ(std::get<StatusReply>(ask(*executors[1], StatusRequest{})).refused, 2U);
+  executors[2]->mute = true;
+  executors[1]->mute = false;
+  executors[1]->ask(RefreshRequest{});  // once more, in the next canary
+  settle();
+  executors[1]->mute = true;
+  Executor& fresh = add("fresh");
+  pass(FleetOptions{}.canary_time);
+  ASSERT_GT(journal->committed().epoch, 4U);
+  ASSERT_TRUE(executors[1]->last<RefreshReply>());
+  EXPECT_EQ(executors[1]->last<RefreshReply>()->refused, 4U);
+  write({{"m", "cured"}});
+  pass(FleetOptions{}.canary_time);
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("cured"));
+  EXPECT_EQ(std::get<StatusReply>(ask(fresh, StatusRequest{})).refused, 0U);
+}
+
 TEST_F(CanaryTest, TheHistoryKnowsAllWhoRunItAndHowLongTheyLoaded) {
   for (auto& executor : executors) executor->applies_in = 10'000'000;
   write({{"m", "new"}});

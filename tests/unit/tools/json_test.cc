@@ -90,6 +90,7 @@ TEST(StatusJson, HasEverything) {
   status.executors = {executor};
   status.holds = {{"scorer", 7, "lib/libscorer.so"}};
   status.transfers = {70'000, 1'048'576, 4'096, 379, 847'621};
+  status.refused = 9;
   EXPECT_EQ(
       json_of(status),
       R"({"endpoint":"ipc:///a","repo":"00112233-4455-4677-8899-aabbccddeeff",)"
@@ -102,7 +103,7 @@ TEST(StatusJson, HasEverything) {
           R"("state":"live","epoch":8,"pins":[{"epoch":7,"age_ms":1500,"count":2}]}],)"
           R"("holds":[{"module":"scorer","version":7,"path":"lib/libscorer.so"}],)"
           R"("transfers":{"announced_bytes":70000,"plain_bytes":1048576,"zstd_bytes":4096,"patch_bytes":379,)"
-          R"("saved_bytes":847621}})");
+          R"("saved_bytes":847621},"refused_epoch":9})");
 }
 
 TEST(StatusJson, EmptyListsAreLists) {

@@ -103,6 +103,12 @@ TEST(StatusText, TellsAnEpochUnderWayFromARefusedOne) {
   EXPECT_THAT(text_of(status, false), StartsWith("epoch 7 live in all 2 executors, epoch 8 was refused\n"));
 }
 
+TEST(StatusText, ARefusalIsShownWhenSomethingElseWasCommittedSince) {
+  StatusReply status = sample();
+  status.refused = 6;
+  EXPECT_THAT(text_of(status), StartsWith("epoch 7 live in all 2 executors, epoch 6 was refused\n"));
+}
+
 TEST(StatusText, OfADaemonThatHasJustBegun) {
   StatusReply status;
   status.directory = "/b";
