@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "client/src/believed_lists.h"
 #include "client/src/client_factory.h"
 #include "client/src/host_cache.h"
 #include "client/src/image_cache.h"
@@ -114,7 +115,8 @@ Result<Client> Client::connect(ClientOptions options) {
   const auto here = client::Surroundings::of_this_process();
   const auto found = client::discover_endpoint(options.endpoint, here);
   if (!found) return found.error();
-  const auto believed = client::discover_believed(options.signers, options.modules, here);
+  const auto lists = std::make_shared<client::BelievedLists>(options.signers, options.modules, here);
+  const auto believed = lists->read();
   if (!believed) return believed.error();
   auto keys = client::discover_keys(options.key, options.daemon_keys, here);
   if (!keys) return keys.error();
@@ -123,6 +125,7 @@ Result<Client> Client::connect(ClientOptions options) {
   auto parts = client::common_parts(options, *places, found->endpoint);
   if (!parts) return parts.error();
   parts->session.trust = client::Trust(believed->signers, believed->modules);
+  parts->believed = [lists] { return lists->changed(); };
   client::remember_epochs(options.offline_grace, places->root, found->endpoint, believed->signers, *parts);
   // discover_endpoint() has parsed it already.
   const auto parsed = parse_endpoint(found->endpoint);

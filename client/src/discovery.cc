@@ -85,6 +85,12 @@ Result<Found> discover_endpoint(const std::string& explicit_endpoint, const Surr
   return checked(default_endpoint(runtime, here.uid), "the default");
 }
 
+std::optional<std::string> configuration_of(const Surroundings& here) {
+  if (!absolute(here.working_directory)) return std::nullopt;
+  const auto file = nearest_configuration(here.working_directory, here.uid);
+  return file ? std::optional(file->string()) : std::nullopt;
+}
+
 Result<Believed> discover_believed(const std::vector<std::string>& explicit_signers,
                                    const std::vector<std::string>& explicit_modules,
                                    const Surroundings& here) {

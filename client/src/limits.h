@@ -39,6 +39,8 @@ inline constexpr auto kLongestHeartbeat = std::chrono::seconds(60);
 inline constexpr std::size_t kHeldEvents = 16;
 /// Different reasons why the link does not connect that are told until it does. Further ones are not.
 inline constexpr std::size_t kTroublesTold = 4;
+/// The lists of signers and modules are looked at so often: whoever is taken from them is believed so long.
+inline constexpr auto kTrustLook = std::chrono::milliseconds(1000);
 /// Events for the user that nobody has taken. The oldest are dropped beyond.
 inline constexpr std::size_t kWaitingEvents = 1'000;
 /// A step that comes so much later than it asked for means that the process was stopped: the daemon's silence

@@ -108,6 +108,7 @@ Runtime::~Runtime() {
 
 void Runtime::run_messages() {
   while (!stopping_) {
+    look_whom_to_believe();
     hand_over_pins();
     const TimePoint deadline = session_->step(clock_.now(), clock_.wall_now());
     publish_status();
@@ -117,6 +118,14 @@ void Runtime::run_messages() {
   }
   say_goodbye();
   refuse_pins();
+}
+
+/// A step is due every second, whether there is a daemon or not.
+void Runtime::look_whom_to_believe() {
+  if (!parts_.believed || clock_.now() < look_at_) return;
+  look_at_ = clock_.now() + limits::kTrustLook;
+  if (auto changed = parts_.believed())
+    session_->change_trust(std::move(changed->signers), std::move(changed->modules));
 }
 
 void Runtime::hand_over_pins() {

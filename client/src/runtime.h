@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "client/src/change_watchers.h"
+#include "client/src/discovery.h"
 #include "client/src/last_epoch.h"
 #include "client/src/loader.h"
 #include "client/src/session.h"
@@ -59,6 +60,9 @@ struct RuntimeParts {
   /// Called on the messages thread with what runs, while the daemon is there: after a new epoch was applied
   /// and told, and once more when the daemon is lost or left. For a start without a daemon. May be empty.
   std::function<void(const Remembered& what)> remember;
+  /// Called on the messages thread, at most every limits::kTrustLook: whom to believe, if that has changed.
+  /// May be empty.
+  std::function<std::optional<Believed>()> believed;
   /// What was remembered last time.
   std::optional<Remembered> remembered;
   /// Kept until all the rest is gone: who is at the other end of a link inside this process.
@@ -96,6 +100,7 @@ class Runtime {
   void look_at_modules();
   void remember_applied(bool leaving);
   void say_goodbye();
+  void look_whom_to_believe();
   void hand_over_pins();
   void refuse_pins();
   void wait_for_something(TimePoint deadline);
@@ -108,6 +113,7 @@ class Runtime {
   std::atomic<TimePoint> in_lease_until_{TimePoint{}};
   std::shared_ptr<const View> remembered_;
   TimePoint remember_at_ = kNever;
+  TimePoint look_at_{};
   bool was_connected_ = false;
 
   mutable std::mutex mutex_;

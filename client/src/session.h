@@ -69,6 +69,10 @@ class Session {
   /// only if the cache has all of it. Before the first step.
   void remember(const Uuid& repo, Manifest manifest);
 
+  /// Whom to believe and what to let in from now on: what is under way is dropped, and the daemon asked anew.
+  /// What runs goes on. Before or between steps.
+  void change_trust(std::vector<PublicKey> signers, std::vector<std::string> modules);
+
   /// Ends with Link::receive() having returned nothing after the last send, so that edge-triggered
   /// descriptors are armed; else the deadline is `now`.
   /// `wall` is for the expiry of signed statements, and nothing else.

@@ -8,6 +8,16 @@ namespace moddev {
 
 using client::EpochInWork;
 
+void Session::change_trust(std::vector<PublicKey> signers, std::vector<std::string> modules) {
+  State& s = *state_;
+  if (!s.options.trust.change(std::move(signers), std::move(modules))) return;
+  // Whether they are still believed, and may still come in, is found out when they are told again.
+  s.discard(s.pending);
+  s.discard(s.behind);
+  s.hello_delay = client::limits::kHelloFirst;
+  if (s.member()) s.connect_anew({});
+}
+
 bool Session::State::believes_committed(const std::optional<SignedStatement>& statement, const Uuid& repo,
                                         Epoch epoch, const Manifest* manifest) {
   if (!options.trust.demands_signatures()) return true;

@@ -68,7 +68,23 @@ Status in_time(const Statement& statement, WallTime now) {
 
 }  // namespace
 
+bool Trust::change(std::vector<PublicKey> signers, std::vector<std::string> modules) {
+  if (signers == signers_ && modules == modules_) return false;
+  signers_ = std::move(signers);
+  modules_ = std::move(modules);
+  demands_ = demands_ || !signers_.empty();
+  // Its signature was checked, but by a list that may have had its signer.
+  newest_.reset();
+  return true;
+}
+
 Result<Statement> Trust::opened(const std::optional<SignedStatement>& statement) const {
+  if (signers_.empty()) {
+    return Error{
+        ErrorCode::kPermission,
+        "No signer is left whom this executor believes: the last one was taken from its list. Add one with "
+        "`moddev trust add`, or restart the executor to let it run what is not signed."};
+  }
   if (!statement) {
     return Error{ErrorCode::kPermission,
                  "It is not signed, and this executor believes only " + list_of(signers_) +

@@ -21,10 +21,15 @@ class Trust {
   Trust() = default;
   /// `modules`: patterns as of fnmatch(3), in which `*` also goes over '/' and '.'; none: all modules.
   Trust(std::vector<PublicKey> signers, std::vector<std::string> modules)
-      : signers_(std::move(signers)), modules_(std::move(modules)) {}
+      : demands_(!signers.empty()), signers_(std::move(signers)), modules_(std::move(modules)) {}
+
+  /// The lists as they are from now on. What was accepted stays: nothing older is. Whoever asked for
+  /// signatures once does so for ever: when the last signer is gone, nobody is believed. Returns whether that
+  /// was a change.
+  bool change(std::vector<PublicKey> signers, std::vector<std::string> modules);
 
   /// Whether signatures are asked for at all.
-  [[nodiscard]] bool demands_signatures() const { return !signers_.empty(); }
+  [[nodiscard]] bool demands_signatures() const { return demands_; }
 
   /// What a message is about, which its statement must be about too.
   struct Subject {
@@ -60,6 +65,7 @@ class Trust {
  private:
   [[nodiscard]] Result<Statement> opened(const std::optional<SignedStatement>& statement) const;
 
+  bool demands_ = false;
   std::vector<PublicKey> signers_;
   std::vector<std::string> modules_;
   std::optional<SignedStatement> newest_;

@@ -15,10 +15,12 @@ add_dependencies(keys_e2e_test keys_c_check)
 target_compile_definitions(keys_e2e_test PRIVATE MODDEV_C_KEYS_CHECK="$<TARGET_FILE:keys_c_check>")
 
 if(TARGET moddev)
-  add_test(NAME keys_two_machines
-    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/keys/two_machines_test.py
-      --moddev $<TARGET_FILE:moddev> --compiler ${CMAKE_C_COMPILER})
-  set_tests_properties(keys_two_machines PROPERTIES LABELS e2e TIMEOUT 180 SKIP_RETURN_CODE 77)
+  foreach(test two_machines rotation)
+    add_test(NAME keys_${test}
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/keys/${test}_test.py
+        --moddev $<TARGET_FILE:moddev> --compiler ${CMAKE_C_COMPILER})
+    set_tests_properties(keys_${test} PROPERTIES LABELS e2e TIMEOUT 180 SKIP_RETURN_CODE 77)
+  endforeach()
 endif()
 
 moddev_add_test(keys_signed_test

@@ -94,7 +94,8 @@ int run_remove(const TrustFlags& flags) {
                    0};
     }
     return flags.who + " is no longer trusted (" + counted(count, "key") +
-           "). Running daemons cut it off within a second.";
+           "). Running daemons cut it off within a second, running executors "
+           "run nothing more that it signs.";
   }));
 }
 

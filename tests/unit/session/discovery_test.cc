@@ -8,10 +8,12 @@
 #include <filesystem>
 #include <fstream>
 
+#include "client/src/believed_lists.h"
 #include "client/src/limits.h"
 #include "client/src/zmq_link.h"
 #include "protocol/configuration.h"
 #include "protocol/endpoint.h"
+#include "protocol/private_file.h"
 
 namespace moddev::client {
 namespace {
@@ -160,6 +162,67 @@ TEST_F(Discovery, WhatIsNoDaemonsKeyIsToldWithItsPlace) {
   EXPECT_EQ(keys.error().code, ErrorCode::kInvalidArgument);
   EXPECT_NE(keys.error().message.find("'nonsense' from MODDEV_DAEMON_KEY"), std::string::npos)
       << keys.error().message;
+}
+
+const std::string kAlice = "ed25519:" + std::string(63, '0') + "1";
+const std::string kBob = "ed25519:" + std::string(63, '0') + "2";
+
+class Lists : public Discovery {
+ protected:
+  Lists() {
+    here.home = (root / "home").string();
+    std::filesystem::create_directories(root / "home/.config/moddev");
+  }
+  /// As `moddev trust` does it: another file in its place.
+  void trust(const std::string& text) {
+    ASSERT_TRUE(write_private_file((root / "home/.config/moddev/trusted").string(), text, Secrecy::kSecret,
+                                   Existing::kReplace));
+  }
+};
+
+TEST_F(Lists, AreReadAgainWhenAFileHasChangedAndNotOtherwise) {
+  trust("signer alice " + kAlice + "\n");
+  BelievedLists lists({}, {}, here);
+  const auto first = lists.read();
+  ASSERT_TRUE(first) << first.error().message;
+  EXPECT_EQ(first->signers.size(), 1U);
+  EXPECT_FALSE(lists.changed());
+  trust("signer alice " + kAlice + "\nsigner bob " + kBob + "\n");
+  auto now = lists.changed();
+  ASSERT_TRUE(now);
+  EXPECT_EQ(now->signers.size(), 2U);
+  EXPECT_FALSE(lists.changed());
+  write("project/moddev.toml", "[executor]\nsigners = [\"" + kBob + "\"]\nmodules = [\"m\"]\n");
+  now = lists.changed();
+  ASSERT_TRUE(now) << "a file that was not there";
+  EXPECT_EQ(now->signers, std::vector{*PublicKey::parse(kBob)});
+  EXPECT_EQ(now->modules, std::vector<std::string>{"m"});
+  std::filesystem::remove(root / "project/moddev.toml");
+  trust("");
+  now = lists.changed();
+  ASSERT_TRUE(now);
+  EXPECT_TRUE(now->signers.empty());
+}
+
+TEST_F(Lists, ThatCannotBeReadAnyMoreBelieveNobodyWhereSignersWereAskedFor) {
+  BelievedLists careless({}, {}, here);
+  ASSERT_TRUE(careless.read());
+  trust("signer alice\n");
+  EXPECT_FALSE(careless.changed()) << "nothing was asked for";
+  trust("signer alice " + kAlice + "\n");
+  BelievedLists careful({}, {}, here);
+  ASSERT_TRUE(careful.read());
+  trust("signer alice\n");
+  const auto now = careful.changed();
+  ASSERT_TRUE(now);
+  EXPECT_TRUE(now->signers.empty());
+}
+
+TEST_F(Lists, OfArgumentsDoNotChange) {
+  BelievedLists lists({kAlice}, {"m"}, here);
+  ASSERT_TRUE(lists.read());
+  trust("signer bob " + kBob + "\n");
+  EXPECT_FALSE(lists.changed());
 }
 
 TEST(CacheDirectory, FollowsTheXdgVariables) {

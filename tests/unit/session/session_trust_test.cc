@@ -66,6 +66,64 @@ TEST_F(Signed, WhatIsSignedAboutTheAppliedEpochIsKnownAfterAHeartbeat) {
   EXPECT_EQ(session().applied_statement(), daemon.committed_statement());
 }
 
+TEST_F(Signed, ANewSignerIsBelievedFromWhenItIsOnTheListAndTheFormerOneUntilItIsNot) {
+  join_at_epoch_one();
+  session().change_trust({key->public_key(), stranger->public_key()}, {});
+  run_with_heartbeats(seconds(1));
+  EXPECT_TRUE(session().connected());
+  daemon.signing_key = stranger;  // the daemon's new key
+  daemon.publish(daemon.make_manifest(2, {{"a", "a2"}}));
+  run_with_heartbeats(seconds(1));
+  EXPECT_EQ(session().applied_epoch(), 2U);
+  session().change_trust({stranger->public_key()}, {});
+  daemon.publish(daemon.make_manifest(3, {{"a", "a3"}}));
+  run_with_heartbeats(seconds(1));
+  EXPECT_EQ(session().applied_epoch(), 3U);
+  loader.prepared.clear();
+  daemon.signing_key = key;  // whoever has the former one
+  daemon.publish(daemon.make_manifest(4, {{"a", "a4"}}));
+  run_with_heartbeats(seconds(10));
+  EXPECT_EQ(session().applied_epoch(), 3U);
+  EXPECT_TRUE(loader.prepared.empty());
+  EXPECT_THAT(last_message(Kind::kStale), HasSubstr("It is signed by " + key->public_key().to_string()));
+}
+
+TEST_F(Signed, WhatWasProposedUnderASignerThatIsGoneIsNotSwitchedTo) {
+  join_at_epoch_one();
+  daemon.announce(daemon.make_manifest(2, {{"a", "a2"}}));
+  step();
+  ASSERT_TRUE(acked(2, AckPhase::kPrepared));
+  session().change_trust({stranger->public_key()}, {});
+  daemon.commit();
+  run_with_heartbeats(seconds(5));
+  EXPECT_EQ(session().applied_epoch(), 1U);
+  EXPECT_EQ(live("a"), "a1");
+  EXPECT_THAT(last_message(Kind::kStale), HasSubstr("It is signed by"));
+}
+
+TEST_F(Signed, WhenTheLastSignerIsGoneNobodyIsBelieved) {
+  join_at_epoch_one();
+  session().change_trust({}, {});
+  daemon.publish(daemon.make_manifest(2, {{"a", "a2"}}));
+  run_with_heartbeats(seconds(5));
+  EXPECT_EQ(session().applied_epoch(), 1U);
+  EXPECT_THAT(last_message(Kind::kStale), HasSubstr("No signer is left whom this executor believes"));
+  session().change_trust({key->public_key()}, {});
+  run_with_heartbeats(seconds(5));
+  EXPECT_EQ(session().applied_epoch(), 2U);
+}
+
+TEST_F(Signed, AModuleThatMayNoLongerComeInKeepsTheNextEpochOut) {
+  join_at_epoch_one();
+  session().change_trust({key->public_key()}, {"b"});
+  run_with_heartbeats(seconds(1));
+  EXPECT_EQ(live("a"), "a1") << "what runs goes on";
+  daemon.publish(daemon.make_manifest(2, {{"a", "a2"}}));
+  run_with_heartbeats(seconds(1));
+  EXPECT_EQ(session().applied_epoch(), 1U);
+  EXPECT_THAT(last_message(Kind::kFailed), HasSubstr("its `modules` are b"));
+}
+
 TEST_F(Signed, ADaemonThatDoesNotSignIsRefused) {
   daemon.signing_key = nullptr;
   daemon.commit_silently(daemon.make_manifest(1, {{"a", "a1"}}));
