@@ -32,11 +32,11 @@ std::vector<std::string> pattern_for(const std::filesystem::path& own, const std
 
 }  // namespace
 
-Result<std::shared_ptr<InProcessDaemon>> InProcessDaemon::start(const std::string& directory,
-                                                                const StandaloneOptions& options,
-                                                                const client::CacheDirectories& cache) {
+Result<std::shared_ptr<InProcessDaemon>> InProcessDaemon::start(
+    const std::string& directory, const StandaloneOptions& options, const client::CacheDirectories& cache,
+    std::shared_ptr<const SigningKey> signing_key) {
   std::shared_ptr<InProcessDaemon> made(new InProcessDaemon);
-  MODDEV_TRY(made->assemble(directory, options, cache));
+  MODDEV_TRY(made->assemble(directory, options, cache, std::move(signing_key)));
   // The thread takes no signals: they belong to the program that we are a guest in.
   sigset_t all;
   sigset_t before;
@@ -59,7 +59,8 @@ Result<std::shared_ptr<InProcessDaemon>> InProcessDaemon::start(const std::strin
 }
 
 Status InProcessDaemon::assemble(const std::string& directory, const StandaloneOptions& options,
-                                 const client::CacheDirectories& cache) {
+                                 const client::CacheDirectories& cache,
+                                 std::shared_ptr<const SigningKey> signing_key) {
   on_problem_ = options.on_problem;
   auto files = watcher::PosixFileSystem::create(directory);
   if (!files) return files.error();
@@ -91,6 +92,7 @@ Status InProcessDaemon::assemble(const std::string& directory, const StandaloneO
   serving.directory = files_->root();
   serving.software = "moddev " MODDEV_VERSION;
   serving.pid = ::getpid();
+  serving.signing_key = std::move(signing_key);
   serving.catalog.extra_dependencies = options.dependencies;
   daemon_ = std::make_unique<daemon::Daemon>(std::move(serving), *watcher_, *blobs_, *journal_, *transport_);
   auto loop = daemon::EventLoop::create({.signals = false}, clock_);

@@ -14,6 +14,7 @@
 #include "daemon/in_process_link.h"
 #include "daemon/journal.h"
 #include "protocol/clock.h"
+#include "protocol/signature.h"
 #include "watcher/backend.h"
 #include "watcher/posix_file_system.h"
 #include "watcher/watcher.h"
@@ -22,10 +23,12 @@ namespace moddev::standalone {
 
 class InProcessDaemon {
  public:
-  /// Begins to watch at once. Errors: as watch_in_process().
+  /// Begins to watch at once. `signing_key` may be null: then nothing is signed. Errors: as
+  /// watch_in_process().
   static Result<std::shared_ptr<InProcessDaemon>> start(const std::string& directory,
                                                         const StandaloneOptions& options,
-                                                        const client::CacheDirectories& cache);
+                                                        const client::CacheDirectories& cache,
+                                                        std::shared_ptr<const SigningKey> signing_key);
   /// Ends the thread.
   ~InProcessDaemon();
   InProcessDaemon(const InProcessDaemon&) = delete;
@@ -38,7 +41,7 @@ class InProcessDaemon {
  private:
   InProcessDaemon() = default;
   Status assemble(const std::string& directory, const StandaloneOptions& options,
-                  const client::CacheDirectories& cache);
+                  const client::CacheDirectories& cache, std::shared_ptr<const SigningKey> signing_key);
   void tell(const daemon::DaemonEvent& event) const;
 
   SystemClock clock_;

@@ -22,7 +22,9 @@
 namespace moddev {
 
 struct StandaloneOptions {
-  /// As for Client::connect(); watch_in_process() does not look at the endpoint.
+  /// As for Client::connect(); watch_in_process() does not look at the endpoint and its keys. Where `signers`
+  /// are asked for (here, in moddev.toml, by `moddev trust`), what is found in the directory is signed with
+  /// the user's own key, as `moddev watch` would, and is run only when that is one of them.
   ClientOptions client;
   /// As the flags of `moddev watch` with these names.
   std::chrono::milliseconds debounce{0};

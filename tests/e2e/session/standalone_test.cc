@@ -4,10 +4,15 @@
 #include <moddev/standalone.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "protocol/private_file.h"
+#include "protocol/signing_key.h"
+#include "protocol/trust.h"
 #include "tests/support/session/watch_process.h"
 
 namespace moddev::test {
@@ -50,6 +55,63 @@ class Standalone : public ::testing::Test {
   std::vector<ClientEvent> events;
   std::vector<std::string> problems;
 };
+
+/// With this process's user having a signing key of his own.
+class StandaloneSigned : public Standalone {
+ protected:
+  StandaloneSigned() {
+    const std::string directory = here.home() + "/config/moddev";
+    std::filesystem::create_directories(directory);
+    EXPECT_TRUE(write_private_file(signing_secret_file(directory), signing_secret_text(key), Secrecy::kSecret,
+                                   Existing::kKeep));
+    ::setenv("XDG_CONFIG_HOME", (here.home() + "/config").c_str(), 1);
+  }
+  ~StandaloneSigned() override { ::unsetenv("XDG_CONFIG_HOME"); }
+  bool happened(ClientEvent::Kind kind, const std::string& part) {
+    return await([&] {
+      const std::lock_guard lock(mutex);
+      return std::any_of(events.begin(), events.end(), [&](const ClientEvent& event) {
+        return event.kind == kind && event.message.find(part) != std::string::npos;
+      });
+    });
+  }
+
+  SigningKey key = SigningKey::generate();
+};
+
+TEST_F(StandaloneSigned, RunsWhatItsUserSignsForWhoBelievesHim) {
+  here.publish_library("scorer", scorer(2));
+  auto chosen = options();
+  chosen.client.signers = {key.public_key().to_string()};
+  auto client = watch_in_process(here.watched(), std::move(chosen));
+  ASSERT_TRUE(client) << client.error().message;
+  ASSERT_TRUE(client->wait_for("scorer", seconds(30)));
+  EXPECT_EQ(client->function<long(long)>("scorer", "score")(21), 42);
+  here.publish_library("scorer", scorer(3));
+  ASSERT_TRUE(client->wait_for_epoch(client->epoch() + 1, seconds(30)));
+  EXPECT_EQ(client->function<long(long)>("scorer", "score")(21), 63);
+}
+
+TEST_F(StandaloneSigned, RunsNothingForWhoBelievesOnlySomebodyElse) {
+  here.publish_library("scorer", scorer(2));
+  auto chosen = options();
+  chosen.client.signers = {SigningKey::generate().public_key().to_string()};
+  const auto client = watch_in_process(here.watched(), std::move(chosen));
+  ASSERT_TRUE(client) << client.error().message;
+  EXPECT_TRUE(happened(ClientEvent::Kind::kStale,
+                       "is not believed. It is signed by " + key.public_key().to_string()));
+  EXPECT_EQ(client->epoch(), 0U);
+}
+
+TEST_F(StandaloneSigned, KeepsOutWhatIsNotAmongItsModules) {
+  here.publish_library("scorer", scorer(2));
+  auto chosen = options();
+  chosen.client.modules = {"other"};
+  const auto client = watch_in_process(here.watched(), std::move(chosen));
+  ASSERT_TRUE(client) << client.error().message;
+  EXPECT_TRUE(happened(ClientEvent::Kind::kFailed, "its `modules` are other"));
+  EXPECT_EQ(client->epoch(), 0U);
+}
 
 TEST_F(Standalone, FollowsTheDirectoryWithoutADaemon) {
   here.publish_library("scorer", scorer(2));
