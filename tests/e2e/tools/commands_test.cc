@@ -224,7 +224,7 @@ TEST(Status, HasTheKeysOfTheContract) {
   const Json status = Json::parse(ran.out);
   EXPECT_THAT(keys(status),
               ElementsAre("endpoint", "repo", "incarnation", "epoch", "committed_epoch", "directory",
-                          "backend", "modules", "executors", "holds", "transfers"));
+                          "backend", "modules", "executors", "holds", "transfers", "refused_epoch"));
   ASSERT_EQ(status["modules"].size(), 1U);
   EXPECT_THAT(keys(status["modules"][0]),
               ElementsAre("name", "kind", "version", "digest", "size", "changed_at", "depends_on"));
