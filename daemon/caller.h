@@ -23,10 +23,24 @@ struct Caller {
   friend bool operator==(const Caller&, const Caller&) = default;
 };
 
-/// Somebody was not let in, or was denied something; for the owner.
+/// What the transport refused by itself; for the owner.
 struct Refusal {
-  std::string who;  // an address, a name
+  enum class Kind : std::uint8_t {
+    kNotLetIn,  // at the door
+    kCutOff,    // was inside, and is out
+    kDropped,   // a message that is no request, or more than is allowed
+  };
+  std::string who;  // a name, or an address
   std::string why;
+  Kind kind = Kind::kNotLetIn;
+  std::string address{};  // when `who` is a name
+  std::uint64_t count = 1;
+};
+
+/// Somebody has connected, so many times.
+struct Arrival {
+  Caller caller;
+  std::uint64_t count = 1;
 };
 
 }  // namespace moddev::daemon

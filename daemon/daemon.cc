@@ -17,6 +17,19 @@ bool same_peer(const Peer& a, const Peer& b) {
                     [](const SharedBytes& x, const SharedBytes& y) { return x == y || *x == *y; });
 }
 
+std::string text_of(const Refusal& refusal) {
+  const std::string who = refusal.who + (refusal.address.empty() ? "" : " (" + refusal.address + ")");
+  switch (refusal.kind) {
+    case Refusal::Kind::kCutOff:
+      return who + " was cut off: " + refusal.why + ".";
+    case Refusal::Kind::kDropped:
+      return "A message of " + who + " was dropped: " + refusal.why + ".";
+    case Refusal::Kind::kNotLetIn:
+      break;
+  }
+  return who + " was not let in: " + refusal.why + ".";
+}
+
 }  // namespace
 
 Daemon::Daemon(DaemonOptions options, watcher::Watcher& watcher, BlobStore& blobs, Journal& journal,
@@ -26,7 +39,9 @@ Daemon::Daemon(DaemonOptions options, watcher::Watcher& watcher, BlobStore& blob
 Daemon::Daemon(DaemonOptions options, ChangeFeed& changes, BlobStore& blobs, Journal& journal,
                Transport& transport)
     : state_(std::make_unique<State>(std::move(options), changes, blobs, journal, transport)) {}
-Daemon::~Daemon() = default;
+Daemon::~Daemon() {
+  if (state_) state_->write_audit(kNever);
+}
 
 TimePoint Daemon::step(TimePoint now, WallTime wall) {
   State& s = *state_;
@@ -37,7 +52,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.go_back(now, wall);
   s.roll_back(now, wall);
   s.answer_requests(now, wall);
-  s.tell_refusals(now);
+  s.tell_refusals(now, wall);
   const TimePoint fleet_due = s.steer_fleet(now, wall);
   s.send_late_replies(now);
   s.answer_refreshes(now);
@@ -45,6 +60,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.answer_rollbacks(now);
   s.heartbeat(now, wall);
   s.write_applied(now);
+  s.write_audit(now);
   const TimePoint house_due = s.keep_house(now);
   // Never before now: what was due before has been done, and lateness is counted once.
   s.due = std::max(now, std::min({watcher_due, fleet_due, house_due, s.next_due(now)}));
@@ -237,10 +253,11 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
   for (std::size_t count = 0; count < limits::kRequestsPerStep; ++count) {
     std::optional<IncomingRequest> request = transport.receive();
     if (!request) return;
-    if (denied(*request, now)) continue;
+    if (denied(*request, now, wall)) continue;
     std::optional<ReplyBody> body = answer(request->request.body, serving, now, wall);
     if (auto* status = body ? std::get_if<StatusReply>(&*body) : nullptr; status != nullptr && refused)
       status->refused = refused->epoch;
+    note_request(*request, body, now, wall);
     const bool is_ack = std::holds_alternative<AckRequest>(request->request.body);
     if (body && is_ack && fleet.busy() && std::holds_alternative<OkReply>(*body)) {
       late_replies.put_off(transport, std::move(request->peer), {request->request.id, std::move(*body)}, now);
@@ -260,9 +277,23 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
   again = true;
 }
 
-void Daemon::State::tell_refusals(TimePoint now) {
+void Daemon::State::tell_refusals(TimePoint now, WallTime wall) {
+  while (auto arrival = transport.take_arrival()) {
+    audit.note({.act = AuditAct::kConnected,
+                .who = arrival->caller.who(),
+                .address = std::move(arrival->caller.address),
+                .count = arrival->count},
+               now, wall);
+  }
   while (auto refusal = transport.take_refusal()) {
-    tell_refusal(refusal->who + " was not let in: " + refusal->why + ".", now);
+    tell_refusal(text_of(*refusal), now);
+    const bool dropped = refusal->kind == Refusal::Kind::kDropped;
+    audit.note({.act = AuditAct::kRefused,
+                .who = std::move(refusal->who),
+                .address = std::move(refusal->address),
+                .what = (dropped ? "dropped: " : "") + refusal->why,
+                .count = refusal->count},
+               now, wall);
   }
 }
 
@@ -271,13 +302,18 @@ void Daemon::State::send_late_replies(TimePoint now) {
 }
 
 /// A request that its sender has no right to is answered with that, and told to the owner.
-bool Daemon::State::denied(const IncomingRequest& request, TimePoint now) {
+bool Daemon::State::denied(const IncomingRequest& request, TimePoint now, WallTime wall) {
   auto denial = forbidden(options.access, request.peer.caller, request.request.body, journal.committed(),
                           serving.pending);
   if (!denial) return false;
   tell_refusal(
       "Denied to " + request.peer.caller.who() + " (" + request.peer.caller.address + "): " + denial->message,
       now);
+  audit.note({.act = AuditAct::kRefused,
+              .who = request.peer.caller.who(),
+              .address = request.peer.caller.address,
+              .what = denial->message},
+             now, wall);
   transport.reply(request.peer, {request.request.id, std::move(*denial)});
   return true;
 }
@@ -426,6 +462,7 @@ TimePoint Daemon::State::next_due(TimePoint now) const {
     const TimePoint allowed = proposing.failing() ? proposing.next() : now;
     next = std::min(next, std::max({now, retry_refused_at, allowed}));
   }
+  next = std::min(next, std::max(now, audit_due()));
   for (const WaitingRefresh& r : refreshes)
     next = std::min<TimePoint>(next, r.since + limits::kRefreshPatience);
   return std::min({next, builds.next_due(), rollbacks.next_due()});

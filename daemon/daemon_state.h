@@ -1,5 +1,6 @@
 // What a Daemon is made of, for its own files: daemon.cc takes in what comes from outside and answers it,
-// daemon_switch.cc brings one epoch from its announcement to its end, daemon_return.cc goes back from one.
+// daemon_switch.cc brings one epoch from its announcement to its end, daemon_return.cc goes back from one,
+// daemon_audit.cc notes who did what.
 #pragma once
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/audit.h"
 #include "daemon/builds.h"
 #include "daemon/daemon.h"
 #include "daemon/housekeeping.h"
@@ -75,6 +77,7 @@ struct Daemon::State {
         blobs(blob_store),
         journal(its_journal),
         transport(its_transport),
+        audit(journal.last_audit_id()),
         catalog(options.catalog, blobs),
         builds(change_feed),
         fleet(options.fleet),
@@ -113,10 +116,15 @@ struct Daemon::State {
   template <typename Wanted, typename R>
   void tell_unpublished(Wanted wanted, R& reply) const;
   void heartbeat(TimePoint now, WallTime wall);
-  void tell_refusals(TimePoint now);
+  void tell_refusals(TimePoint now, WallTime wall);
   void tell_refusal(const std::string& text, TimePoint now);
-  bool denied(const IncomingRequest& request, TimePoint now);
+  bool denied(const IncomingRequest& request, TimePoint now, WallTime wall);
+  void note_request(const IncomingRequest& request, const std::optional<ReplyBody>& reply, TimePoint now,
+                    WallTime wall);
   void write_applied(TimePoint now);
+  [[nodiscard]] TimePoint audit_due() const;
+  /// `now` kNever: the daemon ends.
+  void write_audit(TimePoint now);
   TimePoint keep_house(TimePoint now);
   [[nodiscard]] TimePoint next_due(TimePoint now) const;
 
@@ -162,6 +170,7 @@ struct Daemon::State {
   BlobStore& blobs;
   Journal& journal;
   Transport& transport;
+  AuditLog audit;
   Catalog catalog;
   Builds builds;
   Rollbacks rollbacks;
@@ -204,6 +213,7 @@ struct Daemon::State {
   /// Who was told of as refused, and when; a stranger who tries for ever is told of now and then.
   std::map<std::string, TimePoint> told_refusals;
   bool applied_lost = false;
+  bool audit_failing = false;
   /// Something is due at once.
   bool again = false;
   TimePoint due = kNever;

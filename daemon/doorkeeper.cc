@@ -72,7 +72,11 @@ void Doorkeeper::look_again() {
       continue;
     }
     // Still the same connection: the number may be another's by now.
-    if (peer_of(at->first) == one.peer) ::shutdown(at->first, SHUT_RDWR);
+    if (peer_of(at->first) == one.peer) {
+      ::shutdown(at->first, SHUT_RDWR);
+      refused(
+          {one.name, "its key '" + one.key + "' is no longer trusted", Refusal::Kind::kCutOff, one.address});
+    }
     at = connections_.erase(at);
   }
 }
@@ -83,13 +87,19 @@ std::vector<std::string> Doorkeeper::answer(const ZapRequest& request) {
     return zap_welcome(request, kLoopbackUser);
   if (request.domain == kKeyDomain && request.mechanism == "CURVE") {
     const std::string key = transport_key_text(as_bytes(request.key).first<32>());
-    if (const auto name = trusted_.client_of(key)) return zap_welcome(request, key);
+    if (const auto name = trusted_.client_of(key)) {
+      arrived({Caller::Kind::kKey, *name, key, plain(request.address)});
+      return zap_welcome(request, key);
+    }
     if (key != ignored_key_) refused(plain(request.address), "its key '" + key + "' is not trusted");
     return zap_refusal(request, "this key is not trusted");
   }
   if (request.domain == kIpcDomain && request.mechanism == "NULL") {
     const auto peer = parse_ipc(request.address);
-    if (peer && peer->uid == uid_) return zap_welcome(request, kIpcUser);
+    if (peer && peer->uid == uid_) {
+      arrived({Caller::Kind::kUser, "", "", "pid " + std::to_string(peer->pid)});
+      return zap_welcome(request, kIpcUser);
+    }
     refused(peer ? "user " + std::to_string(peer->uid) : request.address, "only you may connect");
     return zap_refusal(request, "this daemon serves another user");
   }
@@ -103,7 +113,7 @@ Doorkeeper::Connection& Doorkeeper::connection(const Origin& origin) {
   const SocketEnd peer = ipc ? SocketEnd{} : peer_of(origin.descriptor).value_or(SocketEnd{});
   const std::string_view ipc_peer = ipc ? origin.address : std::string_view();
   if (known.peer != peer || known.ipc_peer != ipc_peer)
-    known = Connection{peer, std::string(ipc_peer), "", std::nullopt, 0};
+    known = Connection{.peer = peer, .ipc_peer = std::string(ipc_peer)};
   return known;
 }
 
@@ -113,7 +123,9 @@ Result<Caller> Doorkeeper::over_loopback(const Origin& origin) {
     const auto owner = owner_of_peer(origin.descriptor);
     known.same_user = owner == uid_;
     // Of one that is over by now, nobody can tell and nobody is to be told: it was cut off.
-    if (!*known.same_user && (owner || is_established(origin.descriptor))) {
+    if (*known.same_user) {
+      arrived({Caller::Kind::kUser, "", "", plain(origin.address)});
+    } else if (owner || is_established(origin.descriptor)) {
       refused(plain(origin.address),
               owner ? "it is user " + std::to_string(*owner) + ", and without keys only you may connect"
                     : "whose process it is cannot be told, and without keys only you may connect");
@@ -132,7 +144,10 @@ Result<Caller> Doorkeeper::identify(const Origin& origin) {
   }
   if (origin.user_id == kLoopbackUser) return over_loopback(origin);
   if (const auto name = trusted_.client_of(origin.user_id)) {
-    connection(origin).key = origin.user_id;
+    Connection& known = connection(origin);
+    known.key = origin.user_id;
+    known.name = *name;
+    known.address = plain(origin.address);
     return Caller{Caller::Kind::kKey, *name, std::string(origin.user_id), plain(origin.address)};
   }
   return permission("The daemon does not trust your key any more. Ask its owner to run `moddev trust add`.");
@@ -150,15 +165,47 @@ void Doorkeeper::cut(const Origin& origin) {
   if (origin.descriptor >= 0) ::shutdown(origin.descriptor, SHUT_RDWR);
 }
 
-void Doorkeeper::refused(std::string who, std::string why) {
-  if (refusals_.size() >= limits::kWaitingRefusals) refusals_.pop_front();
-  refusals_.push_back({std::move(who), std::move(why)});
+void Doorkeeper::dropped(const Caller& caller, std::string why) {
+  refused({caller.who(), std::move(why), Refusal::Kind::kDropped, caller.address});
+}
+
+void Doorkeeper::refused(Refusal refusal) {
+  for (Refusal& waiting : refusals_) {
+    if (waiting.kind != refusal.kind || waiting.who != refusal.who || waiting.why != refusal.why) continue;
+    ++waiting.count;
+    waiting.address = std::move(refusal.address);
+    return;
+  }
+  if (refusals_.size() >= limits::kWaitingRefusals) {
+    ++refusals_lost_;
+    return;
+  }
+  refusals_.push_back(std::move(refusal));
+}
+
+void Doorkeeper::arrived(Caller caller) {
+  const auto [at, fresh] = arrivals_.try_emplace(caller.who(), Arrival{caller, 1});
+  if (fresh) return;
+  ++at->second.count;
+  at->second.caller = std::move(caller);
 }
 
 std::optional<Refusal> Doorkeeper::take_refusal() {
-  if (refusals_.empty()) return std::nullopt;
+  if (refusals_.empty()) {
+    if (refusals_lost_ == 0) return std::nullopt;
+    Refusal rest{"others", "too many came at once to tell of each"};
+    rest.count = std::exchange(refusals_lost_, 0);
+    return rest;
+  }
   Refusal first = std::move(refusals_.front());
   refusals_.pop_front();
+  return first;
+}
+
+std::optional<Arrival> Doorkeeper::take_arrival() {
+  if (arrivals_.empty()) return std::nullopt;
+  Arrival first = std::move(arrivals_.begin()->second);
+  arrivals_.erase(arrivals_.begin());
   return first;
 }
 

@@ -59,20 +59,28 @@ class Doorkeeper {
   /// Ends the connection. Its socket is shut down, and ZeroMQ notices.
   static void cut(const Origin& origin);
 
+  /// A message that was let in was dropped.
+  void dropped(const Caller& caller, std::string why);
+
   [[nodiscard]] std::optional<Refusal> take_refusal();
+  [[nodiscard]] std::optional<Arrival> take_arrival();
 
  private:
   struct Connection {
-    SocketEnd peer;
-    std::string ipc_peer;
-    std::string key;
-    std::optional<bool> same_user;
+    SocketEnd peer{};
+    std::string ipc_peer{};
+    std::string key{};  // with its name and address, for people
+    std::string name{};
+    std::string address{};
+    std::optional<bool> same_user{};
     std::size_t subscriptions = 0;
   };
   /// What is known of the connection with that descriptor; forgotten when it is another one now.
   Connection& connection(const Origin& origin);
   [[nodiscard]] Result<Caller> over_loopback(const Origin& origin);
-  void refused(std::string who, std::string why);
+  void refused(std::string who, std::string why) { refused(Refusal{std::move(who), std::move(why)}); }
+  void refused(Refusal refusal);
+  void arrived(Caller caller);
 
   std::string trust_file_;
   uid_t uid_;
@@ -83,6 +91,9 @@ class Doorkeeper {
   /// By descriptor, so no more than RLIMIT_NOFILE.
   std::map<int, Connection> connections_;
   std::deque<Refusal> refusals_;
+  std::uint64_t refusals_lost_ = 0;
+  /// By who(): the user, and no more than there are trusted keys.
+  std::map<std::string, Arrival> arrivals_;
 };
 
 }  // namespace moddev::daemon

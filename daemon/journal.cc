@@ -67,6 +67,7 @@ Journal::State::Statements& Journal::State::prepared() {
     statements->decide = db.prepare("update epochs set state=?, decided_at=? where epoch=?");
     statements->insert_failure = db.prepare("insert into failures values(?,?,?,?)");
     statements->insert_applied = db.prepare("insert or ignore into applied values(?,?,?,?,?,?,?)");
+    statements->write_audit = db.prepare("insert or replace into audit values(?,?,?,?,?,?,?,?,?,?)");
   }
   return *statements;
 }

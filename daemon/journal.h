@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/audit.h"
 #include "daemon/holds.h"
 #include "daemon/retention.h"
 #include "protocol/clock.h"
@@ -112,6 +113,11 @@ class Journal {
   /// All or none; what is recorded already stays as it is.
   Status record_applied(std::span<const AppliedRecord> applied);
   Status record_applied(const AppliedRecord& applied) { return record_applied(std::span(&applied, 1)); }
+  /// All or none. An entry whose id is there already takes its place; ids that are new must be above
+  /// last_audit_id(). The oldest go beyond limits::kAuditRefusals and kAuditEntries.
+  Status record_audit(std::span<const AuditEntry> entries);
+  /// The newest id of the audit, 0 at first.
+  [[nodiscard]] std::uint64_t last_audit_id() const;
   /// These modules follow the directory again.
   Status end_holds(const std::vector<std::string>& modules);
 

@@ -19,9 +19,13 @@ Result<Manifest> oldest(const sqlite::Database& db) {
   return schema::read_manifest(**first);
 }
 
-}  // namespace
+struct Opened {
+  sqlite::Database db;
+  int version = 0;
+};
 
-Status visit_journal(const std::filesystem::path& path, const std::function<void(const Manifest&)>& visit) {
+/// A journal whose history this program understands.
+Result<Opened> open_journal(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     return Error{ErrorCode::kNotFound, "There is no journal at " + path.string() + ".", 0};
@@ -30,12 +34,23 @@ Status visit_journal(const std::filesystem::path& path, const std::function<void
   if (!db) return db.error();
   auto version = schema::version_of(*db);
   if (!version) return version.error();
-  if (*version != schema::kVersion) {
+  if (*version < schema::kSameHistorySince || *version > schema::kVersion) {
     return Error{ErrorCode::kUnsupported,
                  path.string() + " was written by another version of moddev (schema " +
-                     std::to_string(*version) + ", this one reads " + std::to_string(schema::kVersion) + ").",
+                     std::to_string(*version) + ", this one reads " +
+                     std::to_string(schema::kSameHistorySince) + " to " + std::to_string(schema::kVersion) +
+                     ").",
                  0};
   }
+  return Opened{std::move(*db), *version};
+}
+
+}  // namespace
+
+Status visit_journal(const std::filesystem::path& path, const std::function<void(const Manifest&)>& visit) {
+  auto opened = open_journal(path);
+  if (!opened) return opened.error();
+  const sqlite::Database* db = &opened->db;
   auto committed = oldest(*db);
   if (!committed) return committed.error();
   if (!committed->modules.empty()) visit(*committed);
@@ -64,6 +79,23 @@ Status visit_journal(const std::filesystem::path& path, const std::function<void
     auto change = schema::read_change(rows, 0);
     if (!change) return change.error();
     changes.push_back(*std::move(change));
+  }
+}
+
+Status visit_audit(const std::filesystem::path& path, const std::function<bool(const AuditEntry&)>& visit) {
+  auto opened = open_journal(path);
+  if (!opened) return opened.error();
+  if (opened->version < schema::kAuditSince) return {};
+  sqlite::Statement rows = opened->db.prepare(
+      ("select " + std::string(schema::kAuditColumns) + " from audit order by last_at desc, id desc")
+          .c_str());
+  for (;;) {
+    auto row = rows.step();
+    if (!row) return row.error();
+    if (!*row) return {};
+    auto entry = schema::read_audit(rows);
+    if (!entry) return entry.error();
+    if (!visit(*entry)) return {};
   }
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "daemon/audit.h"
 #include "protocol/manifest.h"
 #include "protocol/result.h"
 
@@ -15,5 +16,9 @@ namespace moddev::daemon {
 /// Errors: kNotFound (no such file), kUnsupported (a newer moddev's), kCorrupt, kIo; what was visited before
 /// is right.
 Status visit_journal(const std::filesystem::path& path, const std::function<void(const Manifest&)>& visit);
+
+/// Calls `visit` with each entry of the audit, from the one that happened last; it returns whether to go on.
+/// Errors: as above. A journal that an older moddev wrote has no audit: nothing is visited.
+Status visit_audit(const std::filesystem::path& path, const std::function<bool(const AuditEntry&)>& visit);
 
 }  // namespace moddev::daemon

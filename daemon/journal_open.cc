@@ -110,7 +110,8 @@ Status Journal::State::load() {
   id = {*repo, Uuid::random()};
   MODDEV_TRY(load_base());
   MODDEV_TRY(load_epochs());
-  return load_holds();
+  MODDEV_TRY(load_holds());
+  return load_audit();
 }
 
 /// What is left of the forgotten epochs.

@@ -37,6 +37,14 @@ create table holds(epoch integer not null, name text not null, version integer n
                    primary key(epoch, name)) without rowid;
 )sql";
 
+// `refusal`: which of the two kinds it is that are bounded apart.
+constexpr const char* kTablesOfThree = R"sql(
+create table audit(id integer primary key, refusal integer not null, act text not null, who text not null,
+                   address text not null, executor text not null, what text not null, first_at integer not null,
+                   last_at integer not null, count integer not null);
+create index audit_by_kind on audit(refusal, id);
+)sql";
+
 constexpr const char* kColumnsOfTwo = R"sql(
 alter table epochs add column restores integer not null default 0;
 alter table epochs add column content_check text not null default '';
@@ -145,6 +153,7 @@ Status create(Database& db) {
   MODDEV_TRY(transaction.begun());
   MODDEV_TRY(db.execute(kTables));
   MODDEV_TRY(db.execute(kTablesOfTwo));
+  MODDEV_TRY(db.execute(kTablesOfThree));
   MODDEV_TRY(set_meta(db, "schema", std::to_string(kVersion)));
   MODDEV_TRY(set_meta(db, "repo", Uuid::random().to_string()));
   return transaction.commit();
@@ -154,9 +163,12 @@ Status migrate(Database& db, int version) {
   if (version == kVersion) return {};
   sqlite::Transaction transaction(db);
   MODDEV_TRY(transaction.begun());
-  MODDEV_TRY(db.execute(kColumnsOfTwo));
-  MODDEV_TRY(db.execute(kTablesOfTwo));
-  MODDEV_TRY(write_checks(db));
+  if (version < 2) {
+    MODDEV_TRY(db.execute(kColumnsOfTwo));
+    MODDEV_TRY(db.execute(kTablesOfTwo));
+    MODDEV_TRY(write_checks(db));
+  }
+  MODDEV_TRY(db.execute(kTablesOfThree));
   MODDEV_TRY(set_meta(db, "schema", std::to_string(kVersion)));
   return transaction.commit();
 }
@@ -287,6 +299,33 @@ void bind_hold(Statement& statement, const std::string& name, const Hold& hold) 
       .bind(content.path)
       .bind(join(content.depends_on))
       .bind(hold_check(name, hold));
+}
+
+Result<AuditEntry> read_audit(const Statement& row) {
+  const auto act = audit_act_from_string(row.text(1));
+  if (!act) return corrupt("an entry of the audit is malformed");
+  return AuditEntry{row.count(0),
+                    *act,
+                    row.text(2),
+                    row.text(3),
+                    row.text(4),
+                    row.text(5),
+                    WallTime(Duration(row.number(6))),
+                    WallTime(Duration(row.number(7))),
+                    row.count(8)};
+}
+
+void bind_audit(Statement& statement, const AuditEntry& entry) {
+  statement.bind(entry.id)
+      .bind(std::int64_t{entry.act == AuditAct::kRefused ? 1 : 0})
+      .bind(to_string(entry.act))
+      .bind(entry.who)
+      .bind(entry.address)
+      .bind(entry.executor)
+      .bind(entry.what)
+      .bind(std::int64_t{entry.first_at.time_since_epoch().count()})
+      .bind(std::int64_t{entry.last_at.time_since_epoch().count()})
+      .bind(entry.count);
 }
 
 std::string versions_text(const LastVersions& versions) {

@@ -16,7 +16,11 @@ namespace moddev::daemon::schema {
 /// to date.
 ///  1: the first.
 ///  2: content checks; snapshots of the manifests before which epochs were forgotten; holds.
-inline constexpr int kVersion = 2;
+///  3: the audit.
+inline constexpr int kVersion = 3;
+/// The oldest schema in which epochs, changes and snapshots are as they are now.
+inline constexpr int kSameHistorySince = 2;
+inline constexpr int kAuditSince = 3;
 
 /// The schema's version; 0 for a database without tables. Reads only. Errors: kCorrupt, kIo.
 [[nodiscard]] Result<int> version_of(sqlite::Database& db);
@@ -56,6 +60,13 @@ inline constexpr const char* kHoldColumns =
 /// Errors: kCorrupt.
 [[nodiscard]] Result<std::pair<std::string, Hold>> read_hold(const sqlite::Statement& row);
 void bind_hold(sqlite::Statement& statement, const std::string& name, const Hold& hold);
+
+inline constexpr const char* kAuditColumns =
+    "id, act, who, address, executor, what, first_at, last_at, count";
+/// Errors: kCorrupt.
+[[nodiscard]] Result<AuditEntry> read_audit(const sqlite::Statement& row);
+/// Binds all columns of the table, in their order.
+void bind_audit(sqlite::Statement& statement, const AuditEntry& entry);
 
 /// The last versions as one text with a check, for meta: what the forgotten epochs told.
 [[nodiscard]] std::string versions_text(const LastVersions& versions);

@@ -39,6 +39,10 @@ struct Journal::State {
     std::optional<HoldSet> holds;
   };
   std::optional<Undecided> undecided;
+  /// The audit: its newest id, and how many entries there are of refusals and of the rest.
+  std::uint64_t last_audit_id = 0;
+  std::uint64_t audit_refusals = 0;
+  std::uint64_t audit_others = 0;
   /// Whether begin_run() succeeded: only then may the file be marked as left in order.
   bool running = false;
 
@@ -49,6 +53,7 @@ struct Journal::State {
     sqlite::Statement decide;
     sqlite::Statement insert_failure;
     sqlite::Statement insert_applied;
+    sqlite::Statement write_audit;
   };
   std::optional<Statements> statements;
 
@@ -64,6 +69,7 @@ struct Journal::State {
   [[nodiscard]] Result<std::uint64_t> number(std::string_view key) const;
   Status load_epochs();
   Status load_holds();
+  Status load_audit();
   void take_in(EpochRecord record);
   Status set_aside(WallTime now, const std::string& why);
   Status begin_run(WallTime now);

@@ -42,6 +42,25 @@ inline constexpr auto kJournalRetryLast = std::chrono::seconds(8);
 /// oldest are dropped beyond (the history then lacks them; nothing else depends on them).
 inline constexpr std::size_t kAppliedRecordsPerStep = 64;
 inline constexpr std::size_t kWaitingAppliedRecords = 20'000;
+/// The audit: repetitions are merged for so long, and so many different ones are told apart within that time,
+/// so that a flood of strangers writes little. The rest is one entry with a count for each act.
+inline constexpr auto kAuditInterval = std::chrono::seconds(60);
+inline constexpr std::size_t kAuditOpenRefusals = 64;
+inline constexpr std::size_t kAuditOpenEntries = 1'024;
+/// Entries are written together, so long after the first; and again so long after the journal refused them.
+/// So many wait for a journal that refuses for longer than the interval; the oldest are dropped beyond.
+inline constexpr auto kAuditDelay = std::chrono::milliseconds(250);
+/// A switch that is under way is waited for, but not for longer.
+inline constexpr auto kAuditPatience = std::chrono::seconds(2);
+inline constexpr auto kAuditRetry = std::chrono::seconds(2);
+inline constexpr std::size_t kAuditWaiting = 1'024;
+/// Entries that are kept: of refusals, and of all other acts, so that neither kind drives the other out. The
+/// oldest go first, so many at a time.
+inline constexpr std::uint64_t kAuditRefusals = 10'000;
+inline constexpr std::uint64_t kAuditEntries = 10'000;
+inline constexpr std::uint64_t kAuditSlack = 256;
+/// A text of the audit; longer ones are cut.
+inline constexpr std::size_t kAuditTextBytes = 512;
 /// Pages of 4 KiB in the journal's log. From the first number on they are brought into the file when there is
 /// time; from the second on at once, although an epoch may wait for it.
 inline constexpr int kJournalTidyPages = 256;
@@ -90,7 +109,7 @@ inline constexpr int kRequestQueue = 256;
 /// short, and there are two. Beyond either the connection is ended.
 inline constexpr std::size_t kSubscriptionBytes = 1'024;
 inline constexpr std::size_t kSubscriptionsPerPeer = 64;
-/// Refusals that nobody has taken yet; the oldest are forgotten.
+/// Different refusals that nobody has taken yet; of more than these only the number is told.
 inline constexpr std::size_t kWaitingRefusals = 64;
 /// The same refusal is told again only after so long, and so many different ones are told within that time.
 inline constexpr auto kRefusalSilence = std::chrono::seconds(10);

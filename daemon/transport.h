@@ -32,8 +32,10 @@ class Transport {
   /// Whether receive() has something now. Asked after the last send of a step: sending can swallow the
   /// wake-up of a descriptor that is edge-triggered (ZMQ_FD, zmq_getsockopt(3)).
   [[nodiscard]] virtual bool pending() { return false; }
-  /// Somebody who was not let in, oldest first.
+  /// What was refused, oldest first; the same again only counts.
   [[nodiscard]] virtual std::optional<Refusal> take_refusal() { return std::nullopt; }
+  /// Who was let in, one after the other; connections of the same one are counted together.
+  [[nodiscard]] virtual std::optional<Arrival> take_arrival() { return std::nullopt; }
   virtual void reply(const Peer& peer, const Reply& reply) = 0;
   virtual void publish(const Event& event) = 0;
   /// The endpoint that people and clients use, and the one in HelloReply::events_endpoint.

@@ -322,11 +322,16 @@ void ZmqTransport::State::drain_subscriptions() {
     const std::string_view text = message.to_string_view();
     if (!text.starts_with('\1')) continue;
     const Origin origin = origin_of(message);
+    const auto caller = doorkeeper.identify(origin);
     if (!doorkeeper.may_subscribe(origin)) {
+      if (caller) {
+        doorkeeper.dropped(*caller, "more than " + std::to_string(limits::kSubscriptionsPerPeer) +
+                                        " subscriptions over one connection (kSubscriptionsPerPeer), "
+                                        "which is closed");
+      }
       Doorkeeper::cut(origin);
       continue;
     }
-    const auto caller = doorkeeper.identify(origin);
     if (!caller) continue;
     const bool hears_all = !may_hear_all || may_hear_all(*caller);
     for (const std::string_view topic : {kEpochTopic, kHeartbeatTopic})
@@ -412,6 +417,7 @@ std::optional<IncomingRequest> ZmqTransport::State::take(std::vector<zmq::messag
 
 void ZmqTransport::State::complain(const Peer& peer, std::uint64_t id, const Error& error) {
   ++malformed;
+  if (peer.envelope.front()->size() != 0) doorkeeper.dropped(peer.caller, error.message);
   const std::vector<SharedBytes> envelope(peer.envelope.begin() + 1, peer.envelope.end());
   send(router, envelope, encode(Reply{id, ErrorReply{error.code, error.message, 0}}));
 }
@@ -471,6 +477,9 @@ std::string ZmqTransport::events_endpoint() const {
 
 std::optional<Refusal> ZmqTransport::take_refusal() {
   return state_->doorkeeper.take_refusal();
+}
+std::optional<Arrival> ZmqTransport::take_arrival() {
+  return state_->doorkeeper.take_arrival();
 }
 
 std::vector<int> ZmqTransport::descriptors() const {

@@ -41,6 +41,7 @@ class ZmqTransport final : public Transport {
   std::optional<IncomingRequest> receive() override;
   [[nodiscard]] bool pending() override;
   [[nodiscard]] std::optional<Refusal> take_refusal() override;
+  [[nodiscard]] std::optional<Arrival> take_arrival() override;
   void reply(const Peer& peer, const Reply& reply) override;
   void publish(const Event& event) override;
   /// The first of the endpoints, with its port when "*" was asked for.

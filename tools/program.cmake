@@ -6,6 +6,8 @@ pkg_check_modules(libdw REQUIRED IMPORTED_TARGET libdw)
 
 add_library(moddev_program STATIC
   moddev/asking.cc
+  moddev/audit.cc
+  moddev/audit_view.cc
   moddev/backtrace_line.cc
   moddev/build.cc
   moddev/cache.cc

@@ -6,6 +6,7 @@ target_compile_options(keys_c_check PRIVATE -Wall -Wextra -Wpedantic -Wshadow -W
 moddev_add_test(keys_e2e_test
   SOURCES
     e2e/keys/client_keys_test.cc
+    e2e/keys/audit_test.cc
     e2e/keys/key_commands_test.cc
     e2e/keys/strangers_test.cc
   LIBRARIES moddev_e2e_tools

@@ -6,3 +6,10 @@ moddev_add_test(keys_unit_test
     unit/keys/key_files_test.cc
   LIBRARIES moddev_daemon
   KIND unit SANITIZE asan)
+
+moddev_add_test(keys_audit_test
+  SOURCES
+    unit/keys/audit_log_test.cc
+    unit/keys/audit_daemon_test.cc
+  LIBRARIES moddev_support_service
+  KIND unit SANITIZE asan)

@@ -2,6 +2,7 @@ find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 moddev_add_test(tools_unit_test
   SOURCES
+    unit/tools/audit_view_test.cc
     unit/tools/config_test.cc
     unit/tools/history_view_test.cc
     unit/tools/json_test.cc

@@ -17,6 +17,7 @@ inline constexpr int kWrongUsage = 2;
 /// What the command line asks for. Empty: nothing.
 using Invocation = std::function<int()>;
 
+void add_audit(CLI::App& program, Invocation& chosen);
 void add_build(CLI::App& program, Invocation& chosen);
 void add_cache(CLI::App& program, Invocation& chosen);
 void add_diff(CLI::App& program, Invocation& chosen);

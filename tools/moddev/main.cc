@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   add_cache(program, chosen);
   add_keygen(program, chosen);
   add_trust(program, chosen);
+  add_audit(program, chosen);
   add_doctor(program, chosen);
 
   try {

@@ -45,7 +45,22 @@ std::optional<IncomingRequest> FakeTransport::receive() {
   if (exchange_->requests.empty()) return std::nullopt;
   IncomingRequest request = std::move(exchange_->requests.front());
   exchange_->requests.pop_front();
+  request.peer.caller = caller;
   return request;
+}
+
+std::optional<Refusal> FakeTransport::take_refusal() {
+  if (refusals.empty()) return std::nullopt;
+  Refusal first = std::move(refusals.front());
+  refusals.pop_front();
+  return first;
+}
+
+std::optional<Arrival> FakeTransport::take_arrival() {
+  if (arrivals.empty()) return std::nullopt;
+  Arrival first = std::move(arrivals.front());
+  arrivals.pop_front();
+  return first;
 }
 
 bool FakeTransport::pending() {

@@ -22,7 +22,14 @@ class FakeTransport final : public Transport {
   /// Everything published, in order.
   [[nodiscard]] const std::vector<Event>& published() const { return published_; }
 
+  /// What the next requests seem to come from, and what the doors have to tell.
+  Caller caller{};
+  std::deque<Refusal> refusals{};
+  std::deque<Arrival> arrivals{};
+
   std::optional<IncomingRequest> receive() override;
+  std::optional<Refusal> take_refusal() override;
+  std::optional<Arrival> take_arrival() override;
   [[nodiscard]] bool pending() override;
   void reply(const Peer& peer, const Reply& reply) override;
   void publish(const Event& event) override;

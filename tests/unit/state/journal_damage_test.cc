@@ -45,6 +45,9 @@ class DamageTest : public ::testing::Test {
     record.holds = HoldSet{{"scorer", Hold{content("rolled back"), 2, digest_of("dir"), "lib/some.so"}}};
     ASSERT_TRUE(journal->record_epoch(record));
     ASSERT_TRUE(journal->record_commit(record.epoch, at_second(3)));
+    // The last page must not be empty: of that a part can go without harm.
+    ASSERT_TRUE(
+        journal->record_audit(std::vector{AuditEntry{1, AuditAct::kApplied, "laptop", "", "w", "epoch 9"}}));
     repo = journal->id().repo;
     committed = journal->committed();
     last = journal->last_versions();

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "daemon/journal_lookup.h"
+#include "daemon/journal_schema.h"
 #include "daemon/limits.h"
 #include "tests/support/state/scratch.h"
 #include "tests/support/world/random.h"
@@ -511,9 +513,29 @@ TEST_F(JournalTest, TheFirstSchemaIsBroughtUpToDate) {
     EXPECT_EQ(journal->epoch(6)->state, EpochState::kAborted);
     EXPECT_EQ(journal->applied(5)->at(0).elapsed_us, 840);
     EXPECT_TRUE(journal->holds().empty());
+    EXPECT_EQ(journal->last_audit_id(), static_cast<std::uint64_t>(start)) << "the audit begins";
+    ASSERT_TRUE(journal->record_audit(std::vector{AuditEntry{static_cast<std::uint64_t>(start) + 1}}));
   }
 }
 
+std::vector<AuditEntry> sample_audit() {
+  return {
+      {1, AuditAct::kApplied, "laptop", "10.0.0.2", "worker-1", "epoch 6", at_second(42), at_second(42), 1},
+      {2, AuditAct::kRefused, "10.0.0.9", "", "", "its key is not trusted", at_second(43), at_second(60), 7}};
+}
+std::vector<AuditEntry> newest_first(std::vector<AuditEntry> entries) {
+  std::ranges::reverse(entries);
+  return entries;
+}
+std::vector<AuditEntry> audit_of(const std::filesystem::path& file) {
+  std::vector<AuditEntry> entries;
+  const Status read = visit_audit(file, [&](const AuditEntry& entry) {
+    entries.push_back(entry);
+    return true;
+  });
+  EXPECT_TRUE(read) << read.error().message;
+  return entries;
+}
 /// A history with everything that the tables can hold.
 void write_sample(const std::filesystem::path& file) {
   const auto journal = open_journal(file, 0, "a boot");
@@ -532,17 +554,25 @@ void write_sample(const std::filesystem::path& file) {
   const Uuid id = *Uuid::parse("00112233-4455-4677-8899-aabbccddeeff");
   ASSERT_TRUE(journal->record_applied(
       AppliedRecord{rollback.epoch, {id, "worker-1", "host", 4711}, at_second(42), 840}));
+  ASSERT_TRUE(journal->record_audit(sample_audit()));
 }
 
-TEST_F(JournalTest, TheSecondSchemaIsReadAsItWasWritten) {
-  const auto golden = std::filesystem::path(MODDEV_GOLDEN_DIR) / "journal" / "schema2.sqlite";
-  if (std::getenv("MODDEV_UPDATE_GOLDEN") != nullptr) {
+/// The second schema is the same without the audit.
+class SchemaTest : public JournalTest, public ::testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(Versions, SchemaTest, ::testing::Values(2, 3));
+
+TEST_P(SchemaTest, IsReadAsItWasWritten) {
+  const auto golden = std::filesystem::path(MODDEV_GOLDEN_DIR) / "journal" /
+                      ("schema" + std::to_string(GetParam()) + ".sqlite");
+  if (std::getenv("MODDEV_UPDATE_GOLDEN") != nullptr && GetParam() == schema::kVersion) {
     std::filesystem::remove(golden);
     write_sample(golden);
     for (const char* suffix : {"-wal", "-shm", ".lock"}) std::filesystem::remove(golden.string() + suffix);
   }
   std::filesystem::copy_file(golden, path);
   std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  EXPECT_EQ(audit_of(path), GetParam() < 3 ? std::vector<AuditEntry>() : newest_first(sample_audit()))
+      << "read without bringing it up to date";
   // A fresh one tells what it should hold.
   write_sample(scratch / "fresh");
   const auto fresh = open_journal(scratch / "fresh");
@@ -568,6 +598,7 @@ TEST_F(JournalTest, TheSecondSchemaIsReadAsItWasWritten) {
   EXPECT_EQ(journal->epoch(6)->restores, 3U);
   EXPECT_EQ(journal->applied(6)->at(0).executor.name, "worker-1");
   EXPECT_EQ(*journal->referenced(), *fresh->referenced());
+  EXPECT_EQ(journal->last_audit_id(), GetParam() < 3 ? 0U : 2U);
 }
 
 /// Runs SQL on a journal that nobody holds.
@@ -584,12 +615,12 @@ TEST_F(JournalTest, ANewerSchemaIsRefusedUntouched) {
     const auto journal = open_journal(path);
     commit(*journal, {{"m", content("a")}});
   }
-  alter(path, "update meta set value='3' where key='schema'");
+  alter(path, "update meta set value='4' where key='schema'");
   const std::string before = testing::read_file(path);
   const auto refused = Journal::open(path, at_second(9), "another boot");
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
-  EXPECT_NE(refused.error().message.find("newer moddev (schema 3)"), std::string::npos)
+  EXPECT_NE(refused.error().message.find("newer moddev (schema 4)"), std::string::npos)
       << refused.error().message;
   EXPECT_EQ(testing::read_file(path), before);
 }
