@@ -19,7 +19,9 @@ bool same_content(const Manifest& a, const Manifest& b) {
 std::string describe(const FleetAction& failed) {
   std::string text = failed.executor->name + " cannot use epoch " + std::to_string(failed.epoch) + ":";
   for (const ExecutorFailure& failure : failed.failures) {
-    text += (failure.module.empty() ? " " : " " + failure.module + ": ") + failure.error + ";";
+    text += (failure.module.empty() ? " " : " " + failure.module + ": ") + failure.error;
+    if (text.back() == '.') text.pop_back();  // some reasons are sentences
+    text += ';';
   }
   text.back() = '.';
   return text + (failed.runs == 0 ? " It has nothing else to run." : " It goes on with what it has.");

@@ -39,7 +39,7 @@ class Executor {
   void ask(RequestBody body) { link_->send({++last_id_, std::move(body)}); }
   void ack(Epoch epoch, AckPhase phase) {
     AckRequest request{identity_.id, epoch, phase, {}, phase == AckPhase::kApplied ? applies_in : 10};
-    if (phase == AckPhase::kFailed) request.failures = {{"m", "undefined symbol"}};
+    if (phase == AckPhase::kFailed) request.failures = {{"m", reason}};
     ask(request);
   }
 
@@ -89,6 +89,7 @@ class Executor {
   bool mute = false;
   bool refuses = false;
   Epoch cannot_use = 0;  // fails with this committed one
+  std::string reason = "undefined symbol";
   Epoch runs = 0;
   std::int64_t applies_in = 10;  // microseconds since the announcement
   std::vector<Event> events;

@@ -54,6 +54,17 @@ TEST_F(UnprovenTest, ANewcomerThatCannotUseItStartsFromTheLastEpochThatRan) {
   EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("cured"));
 }
 
+TEST_F(UnprovenTest, AReasonThatIsASentenceEndsWithOneFullStop) {
+  add("good");
+  executors.push_back(std::make_unique<Executor>(transport, "fresh"));
+  executors.back()->cannot_use = 2;
+  executors.back()->reason = "It may not be loaded here.";
+  executors.back()->join();
+  settle();
+  EXPECT_EQ(told_of("executor_failed"),
+            "fresh cannot use epoch 2: m: It may not be loaded here. It has nothing else to run.");
+}
+
 TEST_F(UnprovenTest, WhatOneCouldUseStays) {
   add("good");
   ASSERT_EQ(executors[0]->runs, 2U);
