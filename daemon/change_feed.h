@@ -15,6 +15,7 @@ class ChangeFeed {
  public:
   virtual ~ChangeFeed() = default;
   virtual void remember(const std::string& path, const Digest& digest) = 0;
+  virtual void read_again(const std::string& path) = 0;
   virtual TimePoint step(TimePoint now) = 0;
   [[nodiscard]] virtual watcher::Output take_output() = 0;
   [[nodiscard]] virtual std::uint64_t request_sync() = 0;
@@ -34,6 +35,7 @@ class WatcherFeed final : public ChangeFeed {
  public:
   explicit WatcherFeed(watcher::Watcher& watcher) : watcher_(watcher) {}
   void remember(const std::string& path, const Digest& digest) override { watcher_.remember(path, digest); }
+  void read_again(const std::string& path) override { watcher_.read_again(path); }
   TimePoint step(TimePoint now) override { return watcher_.step(now); }
   [[nodiscard]] watcher::Output take_output() override { return watcher_.take_output(); }
   [[nodiscard]] std::uint64_t request_sync() override { return watcher_.request_sync(); }

@@ -53,6 +53,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.roll_back(now, wall);
   s.answer_requests(now, wall);
   s.tell_refusals(now, wall);
+  s.tell_restorations();
   const TimePoint fleet_due = s.steer_fleet(now, wall);
   s.send_late_replies(now);
   s.answer_refreshes(now);
@@ -277,6 +278,13 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
   again = true;
 }
 
+void Daemon::State::tell_restorations() {
+  for (watcher::Warning& warning : restoration.take_warnings()) {
+    tell(WarningEvent{std::move(warning.code), std::move(warning.message)});
+    again = true;  // the directory has something to do
+  }
+}
+
 void Daemon::State::tell_refusals(TimePoint now, WallTime wall) {
   while (auto arrival = transport.take_arrival()) {
     audit.note({.act = AuditAct::kConnected,
@@ -342,6 +350,7 @@ void Daemon::State::take_refresh(IncomingRequest request, TimePoint now) {
     refused.reset();
     ++revision;
   }
+  restoration.look_over(now);
   refreshes.push_back(
       {std::move(request.peer), request.request.id, changes.request_sync(), now, std::nullopt});
   again = true;

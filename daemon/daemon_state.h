@@ -95,6 +95,7 @@ struct Daemon::State {
                 std::nullopt,
                 {}} {
     serving.encoded = &encoded;
+    serving.restoration = &restoration;
     if (options.signing_key) serving.signing = &signing.emplace(options.signing_key);
     if (!journal.notice().empty()) tell(WarningEvent{"journal_repaired", journal.notice()});
     remember_refusal_of_former_run();
@@ -117,6 +118,7 @@ struct Daemon::State {
   void tell_unpublished(Wanted wanted, R& reply) const;
   void heartbeat(TimePoint now, WallTime wall);
   void tell_refusals(TimePoint now, WallTime wall);
+  void tell_restorations();
   void tell_refusal(const std::string& text, TimePoint now);
   bool denied(const IncomingRequest& request, TimePoint now, WallTime wall);
   void note_request(const IncomingRequest& request, const std::optional<ReplyBody>& reply, TimePoint now,
@@ -152,6 +154,7 @@ struct Daemon::State {
   [[nodiscard]] std::vector<AnnounceEvent::Inline> inline_blobs(const EpochRecord& record) const;
   void take_refresh(IncomingRequest request, TimePoint now);
   void carry_out(FleetAction action, TimePoint now, WallTime wall);
+  void look_after_journal();
   void commit(TimePoint now, WallTime wall);
   void abort(FleetAction action, WallTime wall);
   void begin_trial(FleetAction action, WallTime wall);
@@ -177,6 +180,7 @@ struct Daemon::State {
   Fleet fleet;
   std::optional<Signing> signing;
   EncodedBlobs encoded{blobs, options.encoder};
+  Restoration restoration{catalog, changes, blobs};
   Housekeeping housekeeping;
   Serving serving;
 
@@ -214,6 +218,7 @@ struct Daemon::State {
   std::map<std::string, TimePoint> told_refusals;
   bool applied_lost = false;
   bool audit_failing = false;
+  bool journal_lost = false;
   /// Something is due at once.
   bool again = false;
   TimePoint due = kNever;

@@ -190,6 +190,15 @@ void Daemon::State::begin_trial(FleetAction action, WallTime wall) {
 }
 
 /// Nobody hears of a commit that is not recorded. While recording fails, every member stays prepared.
+void Daemon::State::look_after_journal() {
+  if (journal_lost || journal.still_there()) return;
+  journal_lost = true;
+  tell(WarningEvent{"history_gone", "The history '" + journal.path().string() +
+                                        "' was removed or replaced while the daemon runs. What is published "
+                                        "goes live all the same, and is forgotten when the daemon ends: stop "
+                                        "it and start it again, and a new history begins."});
+}
+
 void Daemon::State::commit(TimePoint now, WallTime wall) {
   if (Status recorded = journal.record_commit(current.epoch, wall); !recorded) {
     if (committing.failed(now)) {
@@ -200,6 +209,7 @@ void Daemon::State::commit(TimePoint now, WallTime wall) {
     return;
   }
   committing.succeeded();
+  look_after_journal();
   commit_wanted = false;
   committed_at = now;
   serving.somebody_is_ahead = false;  // who runs what was aborted before learns this

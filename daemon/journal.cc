@@ -15,8 +15,11 @@ std::int64_t to_ns(WallTime t) {
   return t.time_since_epoch().count();
 }
 
-Error not_kept(Epoch epoch) {
-  return {ErrorCode::kNotFound, "epoch " + std::to_string(epoch) + " is not in the history", 0};
+Error not_kept(Epoch epoch, Epoch forgotten) {
+  std::string text = "epoch " + std::to_string(epoch) + " is not in the history";
+  if (epoch != 0 && epoch <= forgotten)
+    text += " any more: it goes back to epoch " + std::to_string(forgotten + 1);
+  return {ErrorCode::kNotFound, text, 0};
 }
 
 }  // namespace
@@ -35,6 +38,12 @@ Journal::Opened Journal::opened() const {
 }
 const std::string& Journal::notice() const {
   return state_->notice;
+}
+bool Journal::still_there() const {
+  return state_->inode == 0 || inode_of(state_->path) == state_->inode;
+}
+const std::filesystem::path& Journal::path() const {
+  return state_->path;
 }
 const DaemonId& Journal::id() const {
   return state_->id;
@@ -257,7 +266,7 @@ Result<Manifest> Journal::State::snapshot(Epoch epoch) const {
   sqlite::Statement row = db.prepare("select manifest from snapshots where epoch=?");
   auto found = row.bind(epoch).step();
   if (!found) return found.error();
-  if (!*found) return not_kept(epoch);
+  if (!*found) return not_kept(epoch, forgotten);
   return schema::read_manifest(row.text(0));
 }
 
@@ -284,7 +293,7 @@ Result<Manifest> Journal::manifest(Epoch epoch) const {
   if (epoch == 0) return Manifest{};
   auto kept = s.snapshot(epoch);
   if (kept || kept.error().code != ErrorCode::kNotFound) return kept;
-  if (epoch <= s.forgotten || epoch > s.head) return not_kept(epoch);
+  if (epoch <= s.forgotten || epoch > s.head) return not_kept(epoch, s.forgotten);
   Manifest manifest;
   if (s.base != 0) {
     auto base = s.snapshot(s.base);
@@ -314,7 +323,7 @@ Result<EpochRecord> Journal::State::record_of(Epoch epoch, const std::string& mo
       db.prepare(("select " + std::string(schema::kEpochColumns) + " from epochs e where e.epoch=?").c_str());
   auto found = row.bind(epoch).step();
   if (!found) return found.error();
-  if (!*found) return not_kept(epoch);
+  if (!*found) return not_kept(epoch, forgotten);
   auto record = schema::read_epoch(row);
   if (!record) return record.error();
   auto changes = changes_of(epoch, module);

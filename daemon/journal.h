@@ -91,6 +91,10 @@ class Journal {
   [[nodiscard]] Opened opened() const;
   /// A sentence for the person at the terminal when something was amiss; else empty.
   [[nodiscard]] const std::string& notice() const;
+  /// Whether the file is where it was opened. One that was removed or replaced under a running daemon takes
+  /// what is recorded from now on along.
+  [[nodiscard]] bool still_there() const;
+  [[nodiscard]] const std::filesystem::path& path() const;
   [[nodiscard]] const DaemonId& id() const;
 
   /// The newest epoch ever recorded, 0 at first.

@@ -1,5 +1,7 @@
 // Opening the journal: locking, making, bringing up to date, checking, setting aside. Recording and asking
 // are in journal.cc.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -33,7 +35,23 @@ std::vector<fs::path> set_aside_before(const fs::path& path) {
   return found;
 }
 
+/// Whether there are blobs beside a journal that is not there, nor its lock: a person removed them.
+bool blobs_are_left(const fs::path& path) {
+  std::error_code error;
+  for (const auto& shard : fs::directory_iterator(path.parent_path() / "blobs", error)) {
+    if (shard.path().filename().string().size() != 2) continue;
+    std::error_code inner;
+    if (fs::directory_iterator(shard.path(), inner) != fs::directory_iterator()) return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+std::uint64_t inode_of(const fs::path& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 ? info.st_ino : 0;
+}
 
 std::string current_boot_id() {
   std::ifstream file("/proc/sys/kernel/random/boot_id");
@@ -46,6 +64,7 @@ Status Journal::State::open_file(bool existed, WallTime now) {
   auto file = sqlite::Database::open(path);
   if (!file) return file.error();
   db = std::move(*file);
+  if (path != kInMemory) inode = inode_of(path);
   auto version = schema::version_of(db);
   if (!version) return version.error();
   if (*version > schema::kVersion) {
@@ -62,7 +81,7 @@ Status Journal::State::open_file(bool existed, WallTime now) {
     MODDEV_TRY(schema::create(db));
     if (existed)
       notice = "The history '" + path.string() + "' was empty; a new one with a new repo id begins.";
-    if (!existed && lock.used_before()) {
+    if (!existed && (lock.used_before() || blobs_are_left(path))) {
       notice = "The history '" + path.string() +
                "' is missing, although moddev has used it before; a new one with a new repo id begins, and "
                "executors will load everything anew.";

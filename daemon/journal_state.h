@@ -16,9 +16,13 @@ inline constexpr const char* kRunning = "running";
 inline constexpr const char* kLeftInOrder = "in order";
 inline constexpr const char* kLeftInOrderBySchema1 = "1";
 
+/// 0: there is none.
+[[nodiscard]] std::uint64_t inode_of(const std::filesystem::path& path);
+
 struct Journal::State {
   std::filesystem::path path;
   std::string boot;
+  std::uint64_t inode = 0;  // of the file; 0 in memory
   JournalLock lock;
   sqlite::Database db;  // statements come after it, so that they go before it
   Opened opened = Opened::kCreated;

@@ -141,6 +141,19 @@ inline constexpr std::size_t kWaitingEncodings = 64;
 /// Encoded blobs that are kept, and their bytes together; the least recently used go first.
 inline constexpr std::size_t kEncodedBlobs = 256;
 inline constexpr std::uint64_t kEncodedBytes = 256UL * 1024 * 1024;
+/// So many bytes of what a rollback brings back are verified before it begins, which takes a fifth of a
+/// second.
+inline constexpr std::uint64_t kRollbackVerifies = 256UL * 1024 * 1024;
+/// How many epochs are compared to find the one whose content a rollback brought back.
+inline constexpr std::size_t kRollbackLooksBack = 64;
+
+/// Bytes that the store lost are looked for in the directory at most so often, as long as that takes, and of
+/// so many modules at once; who asks for them is told to come again after a moment.
+inline constexpr auto kLookForLostBytes = std::chrono::milliseconds(100);
+inline constexpr auto kReadAgainFor = std::chrono::seconds(5);
+inline constexpr std::size_t kLostBytesAtOnce = 1'024;
+inline constexpr auto kLostBytesRetry = std::chrono::milliseconds(50);
+
 /// When to ask again for a blob that is being encoded.
 inline constexpr auto kEncodingRetry = std::chrono::milliseconds(5);
 

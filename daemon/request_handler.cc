@@ -91,7 +91,7 @@ class Answer {
                         0};
     }
     const auto total = s_.blobs.size(request.digest);
-    if (!total) return refusal(total.error());
+    if (!total) return not_there(request.digest, total.error());
     if (request.offset > *total) {
       return ErrorReply{ErrorCode::kInvalidArgument,
                         "A piece from byte " + std::to_string(request.offset) + " was asked for, but " +
@@ -107,7 +107,7 @@ class Answer {
       if (offer.kind == EncodedBlobs::Offer::Kind::kEncoded) return encoded_piece(request, offer, *total);
     }
     auto bytes = s_.blobs.read_range(request.digest, request.offset, request.length);
-    if (!bytes) return refusal(bytes.error());
+    if (!bytes) return not_there(request.digest, bytes.error());
     s_.sent.plain_bytes += bytes->size();
     return BlobReply{request.digest, request.offset, *total, share(std::move(*bytes))};
   }
@@ -229,10 +229,18 @@ class Answer {
     reply.latest = request.have == entry.version && request.repo == reply.daemon.repo;
     if (reply.latest || entry.size > limits::kChunkBytes) return reply;
     auto bytes = s_.blobs.read_range(entry.digest, 0, entry.size);
-    if (!bytes) return refusal(bytes.error().with_context("Module '" + entry.name + "'"));
+    if (!bytes) return not_there(entry.digest, bytes.error().with_context("Module '" + entry.name + "'"));
     s_.sent.plain_bytes += bytes->size();
     reply.bytes = share(std::move(*bytes));
     return reply;
+  }
+
+  MaybeReply not_there(const Digest& digest, const Error& error) const {
+    if (s_.restoration == nullptr || !s_.restoration->lost(digest, error, now_)) return refusal(error);
+    return ErrorReply{
+        ErrorCode::kUnavailable,
+        "The stored bytes of " + digest.to_string() + " are read again from the watched directory.",
+        limits::kLostBytesRetry.count()};
   }
 
   MaybeReply old_version(const ModuleRequest& request) const {

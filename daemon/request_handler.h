@@ -11,6 +11,7 @@
 #include "daemon/encoded_blobs.h"
 #include "daemon/fleet.h"
 #include "daemon/journal.h"
+#include "daemon/restoration.h"
 #include "daemon/signing.h"
 #include "protocol/blob_store.h"
 #include "protocol/messages.h"
@@ -38,6 +39,8 @@ struct Serving {
   bool somebody_is_ahead = false;
   /// Null: everything is sent as it is.
   EncodedBlobs* encoded = nullptr;
+  /// Null: what the store lost is lost.
+  Restoration* restoration = nullptr;
   /// Null: nothing is signed.
   Signing* signing = nullptr;
   /// What has left the daemon.

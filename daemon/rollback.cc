@@ -1,10 +1,13 @@
 #include "daemon/rollback.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
 #include "daemon/history.h"
+#include "daemon/limits.h"
 #include "daemon/versioner.h"
+#include "protocol/limits.h"
 #include "protocol/name_match.h"
 
 namespace moddev::daemon {
@@ -37,6 +40,41 @@ void hold_or_follow(HoldSet& holds, const std::string& name, const std::optional
     hold.path = there->second.path;
   }
   holds.insert_or_assign(name, std::move(hold));
+}
+
+/// Verifies as long as there are bytes `left` for that. What is not verified here, executors refuse.
+Status bytes_are_good(const ModuleEntry& module, const BlobStore& blobs, std::uint64_t& left) {
+  const auto size = blobs.size(module.digest);
+  if (!size) return size.error();
+  if (*size != module.size)
+    return Error{ErrorCode::kCorrupt, module.digest.to_string() + " is not whole any more", 0};
+  if (module.size > left) return {};
+  left -= module.size;
+  for (std::uint64_t offset = 0; offset < module.size; offset += limits::kChunkBytes) {
+    const auto piece = blobs.read_range(module.digest, offset, limits::kChunkBytes);
+    if (!piece) return piece.error();
+  }
+  return {};
+}
+
+bool same_bytes(const Manifest& a, const Manifest& b) {
+  return std::ranges::equal(a.modules, b.modules, [](const auto& one, const auto& other) {
+    return one.first == other.first && one.second.digest == other.second.digest;
+  });
+}
+
+/// The newest committed epoch before the committed one that had its content, when that came back by a
+/// rollback: where the next one goes on, so that it leads further back, not to what was left. Nothing where
+/// the content is new, or older than limits::kRollbackLooksBack epochs.
+std::optional<EpochRecord> same_before(const Journal& journal) {
+  auto record = journal.epoch(journal.committed().epoch);
+  if (!record || !record->cause.starts_with("rollback")) return std::nullopt;
+  for (std::size_t looks = 0; looks < limits::kRollbackLooksBack && record->base != 0; ++looks) {
+    record = journal.epoch(record->base);
+    if (!record) return std::nullopt;
+    if (same_bytes(record->manifest, journal.committed())) return std::move(*record);
+  }
+  return std::nullopt;
 }
 
 Error nothing_to_do(const std::string& what) {
@@ -92,7 +130,11 @@ Result<EpochRecord> roll_back_all(const Journal& journal, const ModuleSet& direc
       return Error{ErrorCode::kNotFound, "Nothing was committed yet, so there is nothing to go back to.", 0};
     auto from = journal.epoch(journal.committed().epoch);
     // A rollback is gone on from where it led to, so that the next one leads further back.
-    if (from && from->restores != 0) from = journal.epoch(from->restores);
+    if (from && from->restores != 0) {
+      from = journal.epoch(from->restores);
+    } else if (auto before = same_before(journal)) {
+      from = std::move(*before);
+    }
     if (!from) return from.error();
     if (from->base == 0) {
       return Error{ErrorCode::kNotFound,
@@ -111,8 +153,11 @@ Result<EpochRecord> roll_back_all(const Journal& journal, const ModuleSet& direc
   for (const auto& [name, content] : directory) {
     if (!target->modules.contains(name)) hold_or_follow(holds, name, std::nullopt, 0, directory);
   }
+  const auto old = journal.epoch(epoch);
+  const bool refused = old && old->state == EpochState::kAborted;
   auto record =
-      finish(journal, desired, std::move(holds), "rollback to " + to, "All modules are as in " + to, now);
+      finish(journal, desired, std::move(holds), "rollback to " + to + (refused ? ", which was refused" : ""),
+             "All modules are as in " + to, now);
   if (record) record->restores = epoch;
   return record;
 }
@@ -126,11 +171,14 @@ Result<EpochRecord> roll_back(const Journal& journal, const ModuleSet& directory
 }
 
 Status bytes_are_there(const EpochRecord& record, const BlobStore& blobs) {
+  std::uint64_t left = limits::kRollbackVerifies;
   for (const auto& [change, module] : record.changes) {
-    if (change == ChangeKind::kRemoved || blobs.contains(module.digest)) continue;
-    return Error{ErrorCode::kNotFound,
-                 "The bytes of " + module.name + " (" + module.digest.to_string() +
-                     ") are not kept any more, so that a " + record.cause + " is not possible.",
+    if (change == ChangeKind::kRemoved) continue;
+    const Status good = bytes_are_good(module, blobs, left);
+    if (good) continue;
+    return Error{good.error().code,
+                 "A " + record.cause + " is not possible: the bytes of " + module.name + " " +
+                     std::to_string(module.version) + " cannot be had (" + good.error().message + ").",
                  0};
   }
   return {};

@@ -19,8 +19,8 @@ namespace moddev::daemon {
 [[nodiscard]] Result<EpochRecord> roll_back_module(const Journal& journal, const ModuleSet& directory,
                                                    const std::string& module, Version version, WallTime now);
 
-/// The epoch that brings back all of `epoch`; 0: of the committed one before (before the one that is restored
-/// now). The same for the rest.
+/// The epoch that brings back all of `epoch`; 0: of the committed one before (before the one whose content a
+/// rollback brought back). The same for the rest.
 [[nodiscard]] Result<EpochRecord> roll_back_all(const Journal& journal, const ModuleSet& directory,
                                                 Epoch epoch, WallTime now);
 
@@ -28,7 +28,8 @@ namespace moddev::daemon {
 [[nodiscard]] Result<EpochRecord> roll_back(const Journal& journal, const ModuleSet& directory,
                                             const RollbackRequest& request, WallTime now);
 
-/// kNotFound when the bytes of something that `record` changes are not in the store any more.
+/// kNotFound or kCorrupt when the bytes of something that `record` changes are not in the store any more, or
+/// are damaged: limits::kRollbackVerifies bytes are verified.
 [[nodiscard]] Status bytes_are_there(const EpochRecord& record, const BlobStore& blobs);
 
 }  // namespace moddev::daemon

@@ -16,6 +16,8 @@
 
 namespace moddev {
 
+struct FileStamp;
+
 /// Bytes on their way into a store: digest and size are computed while they pass. Dropping it leaves nothing
 /// behind.
 class BlobWriter {
@@ -25,7 +27,8 @@ class BlobWriter {
   [[nodiscard]] virtual std::uint64_t size() const = 0;
   /// The digest of what was written; no write may follow.
   virtual Result<Digest> finish() = 0;
-  /// Gives the blob its name. After finish(), at most once. A blob that is already there is kept.
+  /// Gives the blob its name. After finish(), at most once. Equal bytes that are there already are kept,
+  /// damaged ones replaced.
   virtual Status commit() = 0;
 };
 
@@ -40,8 +43,9 @@ class BlobStore {
   /// The whole blob, verified. Errors: kNotFound; kCorrupt, and then the damaged blob is set aside so that it
   /// is fetched or snapshotted again.
   virtual Result<SharedBytes> read(const Digest& digest) = 0;
-  /// `length` bytes from `offset` (fewer at the end), not verified: for serving pieces; the receiver verifies
-  /// the whole.
+  /// `length` bytes from `offset` (fewer at the end). For serving pieces: each is not verified, the receiver
+  /// does that with the whole. Errors: kNotFound; kCorrupt, as read(), when with this piece the last of all
+  /// was read and they are not what they should be.
   virtual Result<Bytes> read_range(const Digest& digest, std::uint64_t offset,
                                    std::uint64_t length) const = 0;
   [[nodiscard]] virtual Result<std::vector<Digest>> list() const = 0;
@@ -84,6 +88,9 @@ class DirectoryBlobStore final : public BlobStore {
   struct State;
   class Writer;
   explicit DirectoryBlobStore(std::filesystem::path root);
+  Error set_aside(const Digest& digest) const;
+  Result<Bytes> read_file(const Digest& digest, std::uint64_t offset, std::uint64_t length,
+                          FileStamp& stamp) const;
   std::filesystem::path root_;
   std::shared_ptr<State> state_;
 };

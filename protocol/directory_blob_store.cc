@@ -14,6 +14,7 @@
 
 #include "protocol/background_hasher.h"
 #include "protocol/blob_store.h"
+#include "protocol/blob_verification.h"
 #include "protocol/descriptor.h"
 #include "protocol/limits.h"
 
@@ -74,6 +75,26 @@ void clean(const fs::path& directory) {
   }
 }
 
+FileStamp stamp_of(const struct stat& info) {
+  const auto ns = [](const timespec& time) { return time.tv_sec * 1'000'000'000 + time.tv_nsec; };
+  return {info.st_ino, static_cast<std::uint64_t>(info.st_size), ns(info.st_mtim), ns(info.st_ctim)};
+}
+
+/// Fewer at the end of the file.
+Result<Bytes> read_at(int file, std::uint64_t offset, std::size_t length) {
+  Bytes bytes(length);
+  std::size_t have = 0;
+  while (have < length) {
+    const ssize_t n = ::pread(file, bytes.data() + have, length - have, static_cast<off_t>(offset + have));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno_error("cannot be read", errno);
+    if (n == 0) break;
+    have += static_cast<std::size_t>(n);
+  }
+  bytes.resize(have);
+  return bytes;
+}
+
 std::atomic<std::uint64_t> g_temporary_counter{0};
 
 /// A file on its way: unnamed to everybody but its writer.
@@ -88,11 +109,24 @@ struct Temporary {
   Temporary(const Temporary&) = delete;
   Temporary& operator=(const Temporary&) = delete;
 
+  /// Somebody removed the file, or the directory with it.
+  [[nodiscard]] bool removed() const {
+    struct stat info {};
+    return ::fstat(file.get(), &info) != 0 || info.st_nlink == 0;
+  }
+
   static Result<std::unique_ptr<Temporary>> create(const fs::path& root) {
     const fs::path path =
         root / "tmp" / (std::to_string(::getpid()) + "-" + std::to_string(g_temporary_counter.fetch_add(1)));
     // Who creates a file may write to it whatever its mode says (open(2)): it is read-only from the start.
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+    constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+    int fd = ::open(path.c_str(), kFlags, 0400);
+    if (fd < 0 && errno == ENOENT) {
+      // Somebody removed the directories, as people do with caches.
+      MODDEV_TRY(make_private_directory(root));
+      MODDEV_TRY(make_private_directory(root / "tmp"));
+      fd = ::open(path.c_str(), kFlags, 0400);
+    }
     if (fd < 0) return errno_error("cannot create '" + path.string() + "'", errno);
     auto temporary = std::make_unique<Temporary>();
     temporary->path = path;
@@ -112,6 +146,7 @@ struct DirectoryBlobStore::State {
   std::mutex mutex;
   std::vector<Digest> unsynced;
   bool too_many_unsynced = false;
+  BlobVerification verification;
   // Made ahead: a file for the next blob, and the directories before this one.
   std::unique_ptr<Temporary> ready;
   unsigned next_shard = 0;
@@ -127,7 +162,8 @@ struct DirectoryBlobStore::State {
   Result<std::unique_ptr<Temporary>> temporary() {
     {
       const std::lock_guard lock(mutex);
-      if (ready != nullptr) return std::move(ready);
+      if (ready != nullptr && !ready->removed()) return std::move(ready);
+      ready.reset();
     }
     return Temporary::create(root);
   }
@@ -169,8 +205,7 @@ class DirectoryBlobStore::Writer final : public BlobWriter {
     MODDEV_ASSERT(finished_ && !committed_, "commit() once, after finish()");
     committed_ = true;
     const fs::path target = path_in(state_->root, digest_);
-    struct stat info {};
-    if (::stat(target.c_str(), &info) != 0 || static_cast<std::uint64_t>(info.st_size) != size_) {
+    if (temporary_ != nullptr || !is_there(target)) {
       MODDEV_TRY(flush());
       MODDEV_TRY(give_name(target));
     }
@@ -179,6 +214,18 @@ class DirectoryBlobStore::Writer final : public BlobWriter {
   }
 
  private:
+  /// Whether the bytes that were kept are in this file: a size says nothing of damage.
+  bool is_there(const fs::path& target) {
+    const Descriptor file(::open(target.c_str(), O_RDONLY | O_CLOEXEC));
+    struct stat info {};
+    if (file.get() < 0 || ::fstat(file.get(), &info) != 0) return false;
+    if (static_cast<std::uint64_t>(info.st_size) != size_) return false;
+    const auto there = read_at(file.get(), 0, buffer_.size());
+    if (!there || *there != buffer_) return false;
+    state_->verification.learn(digest_, stamp_of(info));
+    return true;
+  }
+
   /// Opens the temporary, unless it is open, and writes what was kept.
   Status flush() {
     if (temporary_ != nullptr) return {};
@@ -200,6 +247,8 @@ class DirectoryBlobStore::Writer final : public BlobWriter {
       }
     }
     temporary_->path.clear();
+    struct stat info {};
+    if (::fstat(temporary_->file.get(), &info) == 0) state_->verification.learn(digest_, stamp_of(info));
     return {};
   }
 
@@ -295,41 +344,44 @@ Result<std::uint64_t> DirectoryBlobStore::size(const Digest& digest) const {
   return static_cast<std::uint64_t>(info.st_size);
 }
 
-Result<Bytes> DirectoryBlobStore::read_range(const Digest& digest, std::uint64_t offset,
-                                             std::uint64_t length) const {
+Result<Bytes> DirectoryBlobStore::read_file(const Digest& digest, std::uint64_t offset, std::uint64_t length,
+                                            FileStamp& stamp) const {
   const Descriptor file(::open(path_of(digest).c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) return errno_error("the blob " + digest.to_string() + " cannot be read", errno);
   struct stat info {};
-  if (::fstat(file.get(), &info) != 0)
+  if (file.get() < 0 || ::fstat(file.get(), &info) != 0)
     return errno_error("the blob " + digest.to_string() + " cannot be read", errno);
-  const auto total = static_cast<std::uint64_t>(info.st_size);
-  if (offset >= total) return Bytes{};
-  Bytes bytes(static_cast<std::size_t>(std::min(length, total - offset)));
-  std::size_t have = 0;
-  while (have < bytes.size()) {
-    const ssize_t n =
-        ::pread(file.get(), bytes.data() + have, bytes.size() - have, static_cast<off_t>(offset + have));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno_error("the blob " + digest.to_string() + " cannot be read", errno);
-    if (n == 0) break;
-    have += static_cast<std::size_t>(n);
-  }
-  bytes.resize(have);
+  stamp = stamp_of(info);
+  if (offset >= stamp.size) return Bytes{};
+  auto bytes = read_at(file.get(), offset, static_cast<std::size_t>(std::min(length, stamp.size - offset)));
+  if (!bytes) return bytes.error().with_context("the blob " + digest.to_string());
   return bytes;
 }
 
+Result<Bytes> DirectoryBlobStore::read_range(const Digest& digest, std::uint64_t offset,
+                                             std::uint64_t length) const {
+  FileStamp stamp;
+  auto bytes = read_file(digest, offset, length, stamp);
+  if (bytes && !bytes->empty() && !state_->verification.pass(digest, stamp, offset, *bytes))
+    return set_aside(digest);
+  return bytes;
+}
+
+Error DirectoryBlobStore::set_aside(const Digest& digest) const {
+  const fs::path path = path_of(digest);
+  const fs::path aside = root_ / "tmp" / (digest.hex() + std::string(kDamagedSuffix));
+  ::rename(path.c_str(), aside.c_str());
+  return {ErrorCode::kCorrupt,
+          "the stored bytes of " + digest.to_string() + " were damaged; they are kept as '" + aside.string() +
+              "'",
+          0};
+}
+
 Result<SharedBytes> DirectoryBlobStore::read(const Digest& digest) {
-  auto bytes = read_range(digest, 0, UINT64_MAX);
+  FileStamp stamp;
+  auto bytes = read_file(digest, 0, UINT64_MAX, stamp);
   if (!bytes) return bytes.error();
-  if (digest_of(*bytes) != digest) {
-    const fs::path path = path_of(digest);
-    const fs::path aside = root_ / "tmp" / (digest.hex() + std::string(kDamagedSuffix));
-    ::rename(path.c_str(), aside.c_str());
-    return Error{ErrorCode::kCorrupt,
-                 "the stored bytes of " + digest.to_string() + " were damaged; they are kept as '" +
-                     aside.string() + "'",
-                 0};
-  }
+  if (digest_of(*bytes) != digest) return set_aside(digest);
+  state_->verification.learn(digest, stamp);
   return share(std::move(*bytes));
 }
 

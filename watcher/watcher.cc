@@ -25,10 +25,15 @@ void Watcher::remember(const std::string& path, const Digest& digest) {
   known->doubtful = true;
   const auto former = s.former.find(path);
   if (former == s.former.end() || former->second.digest != digest) return;
+  if (!s.is_stored(digest, former->second.stat.size)) return;
   known->digest = digest;
   known->stat = former->second.stat;
   known->fresh = false;
   known->leased = known->trusted = true;
+}
+
+void Watcher::read_again(const std::string& path) {
+  state_->touch(path, WatchEvent::Kind::kClosedWrite, false);
 }
 
 void Watcher::trust(std::vector<ProvenFile> files) {

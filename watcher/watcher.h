@@ -132,6 +132,9 @@ class Watcher {
   /// known, comes what the path holds now, also when that is the same, or that it is removed.
   void remember(const std::string& path, const Digest& digest);
 
+  /// Reads `path` in the next step although nothing was heard of it: the store may have lost its bytes.
+  void read_again(const std::string& path);
+
   /// Does what is due. Returns when to call again at the latest; earlier when a descriptor becomes readable.
   /// The first full scan of the directory ends in one batch with every file there, which may be empty.
   TimePoint step(TimePoint now);

@@ -181,6 +181,11 @@ void Watcher::State::conclude() {
   snapshotter.cancel();  // the copy is worth nothing
 }
 
+bool Watcher::State::is_stored(const Digest& digest, std::uint64_t size) const {
+  const auto stored = blobs.size(digest);
+  return stored.ok() && *stored == size;
+}
+
 void Watcher::State::keep_finished(const std::string& path, const Look& look) {
   KnownFile* known = tree.add_file(path);
   if (known == nullptr) {  // its directory went meanwhile
@@ -190,7 +195,8 @@ void Watcher::State::keep_finished(const std::string& path, const Look& look) {
   const bool rewritten = known->digest != look.digest || !same_file(known->stat, look.after, false);
   const auto told = finished.find(path);
   const bool to_tell = known->doubtful || (rewritten && known->given != look.digest);
-  if (to_tell && (told == finished.end() || told->second.digest != look.digest)) {
+  const bool is_news = to_tell && (told == finished.end() || told->second.digest != look.digest);
+  if (is_news || !is_stored(look.digest, look.after.size)) {
     if (Status kept = snapshotter.commit(); !kept) {
       snapshotter.cancel();
       return not_kept(path, kept.error());

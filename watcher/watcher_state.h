@@ -197,6 +197,8 @@ struct Watcher::State {
   void plan_slow_rescan();
 
   // watcher_prove.cc: files
+  /// Whether the store has a blob of this size; that its bytes are right is found out when they are read.
+  [[nodiscard]] bool is_stored(const Digest& digest, std::uint64_t size) const;
   void look();
   void begin_look(const std::string& path);
   void begin_failed(const std::string& path, const Error& error);

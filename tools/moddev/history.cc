@@ -75,7 +75,11 @@ int run_history(const HistoryFlags& flags) {
   } else {
     text = history_text(history->entries, Palette::for_descriptor(STDOUT_FILENO));
     if (history->more) text += "There are older ones: --limit N shows more.\n";
-    if (history->entries.empty()) text = "Nothing is published yet.\n";
+    if (history->entries.empty() && history->forgotten == 0) text = "Nothing is published yet.\n";
+    if (history->forgotten > 0 && !history->more) {
+      text += "It goes back to epoch " + std::to_string(history->forgotten + 1) +
+              "; what was before is not kept any more.\n";
+    }
   }
   return answered(text);
 }

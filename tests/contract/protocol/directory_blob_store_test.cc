@@ -108,6 +108,76 @@ TEST_F(DirectoryStore, DamageIsNoticedAndSetAside) {
   EXPECT_EQ(as_text(*store_->read(digest).value()), "bytes");
 }
 
+/// The file of `digest` holds other bytes of the same size.
+void damage(const fs::path& blob) {
+  fs::permissions(blob, fs::perms::owner_all);
+  std::fstream file(blob, std::ios::in | std::ios::out | std::ios::binary);
+  file.put('!');
+}
+
+TEST_F(DirectoryStore, DamageIsNoticedWithTheLastPieceThatIsRead) {
+  const std::string large(3 * limits::kChunkBytes + 17, 'x');
+  const Digest digest = digest_of(large);
+  ASSERT_TRUE(store_->put(digest, as_bytes(large)).ok());
+  const auto read_all = [&] {
+    for (std::uint64_t offset = 0; offset < large.size(); offset += limits::kChunkBytes) {
+      const auto piece = store_->read_range(digest, offset, limits::kChunkBytes);
+      if (!piece) return piece.error().code;
+    }
+    return ErrorCode::kInvalidArgument;  // stands for none
+  };
+  EXPECT_EQ(read_all(), ErrorCode::kInvalidArgument);
+  damage(store_->path_of(digest));
+  EXPECT_EQ(read_all(), ErrorCode::kCorrupt);
+  EXPECT_FALSE(store_->contains(digest));
+  EXPECT_EQ(read_all(), ErrorCode::kNotFound);
+}
+
+TEST_F(DirectoryStore, DamageOfAFormerRunIsNoticedToo) {
+  const Digest digest = digest_of("bytes");
+  ASSERT_TRUE(store_->put(digest, as_bytes("bytes")).ok());
+  damage(store_->path_of(digest));
+  open();
+  EXPECT_EQ(store_->read_range(digest, 0, 4)->size(), 4U) << "a part of it says nothing";
+  EXPECT_EQ(store_->read_range(digest, 0, 5).error().code, ErrorCode::kCorrupt);
+}
+
+TEST_F(DirectoryStore, PiecesInAnotherOrderAreGivenAndVerifiedNextTime) {
+  const std::string large(2 * limits::kChunkBytes, 'x');
+  const Digest digest = digest_of(large);
+  ASSERT_TRUE(store_->put(digest, as_bytes(large)).ok());
+  damage(store_->path_of(digest));
+  EXPECT_TRUE(store_->read_range(digest, limits::kChunkBytes, limits::kChunkBytes).ok());
+  EXPECT_TRUE(store_->read_range(digest, 0, limits::kChunkBytes).ok());
+  EXPECT_EQ(store_->read_range(digest, limits::kChunkBytes, limits::kChunkBytes).error().code,
+            ErrorCode::kCorrupt);
+}
+
+TEST_F(DirectoryStore, DamagedBytesOfTheSameSizeAreReplaced) {
+  for (const std::string& bytes : {std::string("small"), std::string(limits::kBlobWriterBuffer + 1, 'l')}) {
+    const Digest digest = digest_of(bytes);
+    ASSERT_TRUE(store_->put(digest, as_bytes(bytes)).ok());
+    damage(store_->path_of(digest));
+    auto writer = store_->create().value();
+    ASSERT_TRUE(writer->write(as_bytes(bytes)).ok());
+    ASSERT_TRUE(writer->finish().ok());
+    ASSERT_TRUE(writer->commit().ok());
+    EXPECT_EQ(as_text(*store_->read(digest).value()), bytes);
+  }
+}
+
+// `rm -rf` of a cache while its executor ran: nothing could be kept any more until a restart.
+TEST_F(DirectoryStore, DirectoriesThatWereRemovedAreMadeAgain) {
+  while (!store_->make_ready()) continue;
+  fs::remove_all(directory_ / "a");
+  for (const std::string& bytes : {std::string("small"), std::string(limits::kBlobWriterBuffer + 1, 'l')}) {
+    const Status put = store_->put(digest_of(bytes), as_bytes(bytes));
+    ASSERT_TRUE(put.ok()) << put.error().message;
+    EXPECT_EQ(as_text(*store_->read(digest_of(bytes)).value()), bytes);
+  }
+  EXPECT_EQ(mode_of(root_), 0700U);
+}
+
 TEST_F(DirectoryStore, OnlySoManyDamagedBlobsAreKept) {
   for (std::size_t i = 0; i < limits::kDamagedBlobsKept + 5; ++i) {
     std::ofstream(root_ / "tmp" / (digest_of(std::to_string(i)).hex() + ".damaged")) << i;

@@ -22,6 +22,7 @@ class ScriptedFeed final : public ChangeFeed {
   void restart(TimePoint now);
 
   void remember(const std::string& path, const Digest&) override { remembered_.insert(path); }
+  void read_again(const std::string& path) override { to_read_again.push_back(path); }
   TimePoint step(TimePoint) override { return due; }
   watcher::Output take_output() override;
   std::uint64_t request_sync() override {
@@ -49,6 +50,7 @@ class ScriptedFeed final : public ChangeFeed {
   /// Paths that are there, and of which nothing can be told.
   std::set<std::string> unreadable;
   std::set<std::string> away;
+  std::vector<std::string> to_read_again;
   /// As if a build were held.
   bool holding_back = false;
   /// What the next take_output() gives, besides completed syncs.

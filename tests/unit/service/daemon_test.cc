@@ -105,6 +105,38 @@ TEST_F(DaemonTest, WhatChangesDuringASwitchWaitsAndIsMerged) {
   EXPECT_EQ(executor.runs, 2U);
 }
 
+TEST_F(DaemonTest, BytesThatTheStoreLostAreReadAgainFromTheDirectory) {
+  Executor& executor = add("w");
+  write({{"m", "current"}});
+  write({{"m", "newer"}});
+  ASSERT_TRUE(blobs.remove(digest_of("newer")));
+  ASSERT_TRUE(blobs.remove(digest_of("current")));
+  const auto error = std::get<ErrorReply>(ask(executor, BlobRequest{digest_of("newer"), 0, 100}));
+  EXPECT_EQ(error.code, ErrorCode::kUnavailable);
+  EXPECT_GT(error.retry_after_ms, 0);
+  EXPECT_EQ(feed.to_read_again, std::vector<std::string>{"m"});
+  ASSERT_EQ(all<WarningEvent>().size(), 1U);
+  EXPECT_EQ(all<WarningEvent>()[0].code, "stored_bytes_read_again");
+  // Asked again, and of what the directory does not have.
+  (void)ask(executor, BlobRequest{digest_of("newer"), 0, 100});
+  EXPECT_EQ(feed.to_read_again.size(), 1U) << "once is enough for a while";
+  now += limits::kLookForLostBytes;
+  EXPECT_EQ(std::get<ErrorReply>(ask(executor, BlobRequest{digest_of("current"), 0, 100})).code,
+            ErrorCode::kNotFound);
+  // The watcher has read it.
+  ASSERT_TRUE(blobs.put(digest_of("newer"), as_bytes("newer")));
+  EXPECT_TRUE(std::holds_alternative<BlobReply>(ask(executor, BlobRequest{digest_of("newer"), 0, 100})));
+}
+
+TEST_F(DaemonTest, ARefreshLooksForBytesThatTheStoreLost) {
+  Executor& executor = add("w");
+  write({{"m", "1"}, {"n", "2"}});
+  ASSERT_TRUE(blobs.remove(digest_of("2")));
+  executor.ask(RefreshRequest{});
+  settle();
+  EXPECT_EQ(feed.to_read_again, std::vector<std::string>{"n"});
+}
+
 TEST_F(DaemonTest, ChangedAndChangedBackIsNothing) {
   Executor& executor = add("w");
   write({{"a", "1"}});

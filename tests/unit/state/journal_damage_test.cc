@@ -311,5 +311,25 @@ TEST_F(DamageTest, AStartOnAFullDiskSpoilsNothing) {
   EXPECT_EQ(*code, 0);
 }
 
+// With its lock gone as well it was taken for a first start.
+TEST_F(DamageTest, AMissingHistoryIsSaidWhereOnlyBlobsAreLeft) {
+  for (const char* suffix : {"", ".lock", "-wal", "-shm"}) fs::remove(path.string() + suffix);
+  fs::create_directories(path.parent_path() / "blobs" / "tmp");
+  fs::create_directories(path.parent_path() / "blobs" / "ab");
+  EXPECT_EQ(open_journal(path)->notice(), "") << "nothing was ever kept";
+  for (const char* suffix : {"", ".lock", "-wal", "-shm"}) fs::remove(path.string() + suffix);
+  write_file(path.parent_path() / "blobs" / "ab" / "blob", "bytes");
+  EXPECT_NE(open_journal(path)->notice().find("is missing"), std::string::npos);
+}
+
+TEST_F(DamageTest, AFileThatIsRemovedUnderTheDaemonIsMissed) {
+  const auto journal = open_journal(path);
+  EXPECT_TRUE(journal->still_there());
+  fs::rename(path, path.string() + ".moved");
+  EXPECT_FALSE(journal->still_there());
+  write_file(path, "somebody else's");
+  EXPECT_FALSE(journal->still_there());
+}
+
 }  // namespace
 }  // namespace moddev::daemon

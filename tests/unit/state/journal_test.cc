@@ -381,6 +381,8 @@ TEST_F(JournalTest, ForgettingKeepsNumbersAndWhatIsPinned) {
     EXPECT_EQ(journal.last_versions().at("gone"), (LastVersion{1, digest_of("once")}));
     EXPECT_EQ(journal.epoch(5).error().code, ErrorCode::kNotFound);
     EXPECT_EQ(journal.manifest(2).error().code, ErrorCode::kNotFound);
+    EXPECT_EQ(journal.manifest(2).error().message,
+              "epoch 2 is not in the history any more: it goes back to epoch 6");
     ASSERT_TRUE(journal.manifest(3).ok()) << "pinned";
     EXPECT_EQ(journal.manifest(3)->find("m")->digest, digest_of("3"));
     EXPECT_EQ(journal.epoch(3).error().code, ErrorCode::kNotFound)

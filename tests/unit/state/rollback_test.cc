@@ -144,6 +144,32 @@ TEST_F(RollbackTest, WithoutATargetAllGoBackAnEpochEachTime) {
   EXPECT_FALSE(back("").ok());
 }
 
+// Led back to what the rollback of the module had just left.
+TEST_F(RollbackTest, AfterAModuleWentBackAllGoFurtherBack) {
+  for (const char* bytes : {"1", "2", "3"}) live({{"m", content(bytes)}});
+  carry_out(back("m"));
+  EXPECT_EQ(has("m").digest, digest_of("2"));
+  carry_out(back(""));
+  EXPECT_EQ(has("m").digest, digest_of("1"));
+}
+
+TEST_F(RollbackTest, WhereTheContentIsNewItLeadsBeforeTheModulesRollback) {
+  live({{"m", content("1")}, {"n", content("1")}});
+  live({{"m", content("2")}, {"n", content("2")}});
+  carry_out(back("m"));
+  carry_out(back(""));
+  EXPECT_EQ(has("m").digest, digest_of("2"));
+  EXPECT_EQ(has("n").digest, digest_of("2"));
+}
+
+TEST_F(RollbackTest, ToARefusedEpochIsSaidToBeThat) {
+  live({{"m", content("1")}});
+  abort(*journal, {{"m", content("2")}});
+  const auto record = back("", 2);
+  ASSERT_TRUE(record.ok()) << record.error().message;
+  EXPECT_EQ(record->cause, "rollback to epoch 2, which was refused");
+}
+
 TEST_F(RollbackTest, DependenciesThatAreGoneAreLeftOut) {
   live({{"a", content("1", {"lib"})}, {"lib", content("l")}});
   live({{"a", content("2")}});

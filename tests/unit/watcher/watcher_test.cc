@@ -56,6 +56,23 @@ TEST(Watcher, TheSameBytesAreNoChange) {
   EXPECT_THAT(world.listener.batches, SizeIs(1));
 }
 
+// The bytes stayed lost until they were others.
+TEST(Watcher, BytesThatTheStoreLostAreKeptAgain) {
+  World world;
+  world.files.write("a.txt", "same");
+  world.files.write("b.txt", "asked for");
+  world.run();
+  world.advance(seconds(1));
+  ASSERT_TRUE(world.blobs.remove(digest_of("same")));
+  ASSERT_TRUE(world.blobs.remove(digest_of("asked for")));
+  world.files.write("a.txt", "same");
+  world.watcher.read_again("b.txt");
+  world.run(seconds(1));
+  EXPECT_TRUE(world.blobs.contains(digest_of("same")));
+  EXPECT_TRUE(world.blobs.contains(digest_of("asked for")));
+  EXPECT_THAT(world.listener.batches, SizeIs(1)) << "for others nothing has changed";
+}
+
 TEST(Watcher, AFileThatIsBeingWrittenWaitsForItsWriter) {
   World world;
   world.run();
