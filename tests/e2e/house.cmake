@@ -11,3 +11,11 @@ add_test(NAME house_typed_test
 add_test(NAME house_demo_test COMMAND ${PROJECT_SOURCE_DIR}/tools/demo/run ${house_prefix})
 set_tests_properties(house_user_project_test house_typed_test house_demo_test PROPERTIES
   LABELS e2e TIMEOUT 300 FIXTURES_REQUIRED house_prefix)
+
+if(TARGET moddev)
+  add_test(NAME house_service_unit
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/house/service_unit_test.py
+      --moddev $<TARGET_FILE:moddev> --compiler ${CMAKE_C_COMPILER}
+      --unit ${PROJECT_SOURCE_DIR}/tools/packaging/moddev@.service.in)
+  set_tests_properties(house_service_unit PROPERTIES LABELS e2e TIMEOUT 120 SKIP_RETURN_CODE 77)
+endif()
