@@ -16,7 +16,8 @@ if(TARGET moddev)
   add_executable(world_edit_to_live_bench
     bench/world/children.cc
     bench/world/edit_to_live.cc
-    bench/world/peers.cc)
+    bench/world/peers.cc
+    bench/world/price.cc)
   target_link_libraries(world_edit_to_live_bench PRIVATE cppzmq moddev_build_flags)
   target_include_directories(world_edit_to_live_bench PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(world_edit_to_live_bench PRIVATE

@@ -2,9 +2,7 @@
 // code. Beside it, in the same run: what the kernel alone needs to tell a listener about the file, what
 // ZeroMQ alone needs to bring its bytes to the last of as many subscribers, what Erlang needs for c:nl/1 with
 // as many nodes, and what Dask needs for upload_file with as many workers. One process each; times are
-// CLOCK_MONOTONIC, which all of them share. With --signed, the same once more in the same run with signed
-// epochs that every executor verifies, and what that costs.
-#include <fcntl.h>
+// CLOCK_MONOTONIC, which all of them share. With --signed: what signatures and CURVE cost (price.h).
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,10 +11,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
 #include <functional>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,7 +20,9 @@
 
 #include "tests/bench/world/board.h"
 #include "tests/bench/world/children.h"
+#include "tests/bench/world/module_file.h"
 #include "tests/bench/world/peers.h"
+#include "tests/bench/world/price.h"
 
 namespace moddev::bench {
 namespace {
@@ -45,70 +42,6 @@ struct Options {
   std::string runtime = "/dev/shm";
   std::string watch = MODDEV_BENCH_WATCH;  // the moddev program
 };
-
-struct Size {
-  const char* name;
-  const char* library;
-};
-constexpr Size kSizes[] = {{"4 KiB", MODDEV_BENCH_MODULE_4K}, {"64 KiB", MODDEV_BENCH_MODULE_64K}};
-
-[[noreturn]] void give_up(const std::string& why) {
-  std::fprintf(stderr, "edit_to_live: %s\n", why.c_str());
-  std::exit(1);
-}
-
-// ------------------------------------------------------------------------------------------ the module files
-
-/// The bytes of a library whose answer can be chosen.
-class Module {
- public:
-  explicit Module(const std::string& library) {
-    std::ifstream file(library, std::ios::binary);
-    bytes_.assign(std::istreambuf_iterator<char>(file), {});
-    constexpr std::uint64_t kMarker = 0x6D6F646465765F61;
-    const std::string marker(reinterpret_cast<const char*>(&kMarker), sizeof kMarker);
-    at_ = bytes_.find(marker);
-    if (at_ == std::string::npos || bytes_.find(marker, at_ + 1) != std::string::npos)
-      give_up(library + " does not hold the answer exactly once");
-  }
-  const std::string& with_answer(std::int64_t answer) {
-    std::memcpy(bytes_.data() + at_, &answer, sizeof answer);
-    return bytes_;
-  }
-
- private:
-  std::string bytes_;
-  std::size_t at_;
-};
-
-/// Writes all but the last step. Returns the descriptor.
-int write_open(const std::string& path, const std::string& bytes) {
-  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
-  if (file < 0 || ::write(file, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
-    give_up("cannot write " + path);
-  return file;
-}
-
-enum class Style : std::uint8_t { kRename, kClose };
-
-/// Puts the file there like lld and mold (rename) or ld and cp (close); returns the moment before the last
-/// step.
-std::int64_t put(const std::string& directory, const std::string& name, const std::string& bytes,
-                 Style style) {
-  const std::string path = directory + "/" + name;
-  if (style == Style::kClose) {
-    ::unlink(path.c_str());
-    const int file = write_open(path, bytes);
-    const std::int64_t begin = monotonic_ns();
-    ::close(file);
-    return begin;
-  }
-  const std::string temporary = directory + "/../" + name + ".new";
-  ::close(write_open(temporary, bytes));
-  const std::int64_t begin = monotonic_ns();
-  if (::rename(temporary.c_str(), path.c_str()) != 0) give_up("cannot rename " + temporary);
-  return begin;
-}
 
 // ---------------------------------------------------------------------------------------------- the figures
 
@@ -153,14 +86,13 @@ class Bench {
         self_(std::move(self)),
         work_(options_.directory),
         runtime_(options_.runtime) {
-    for (const char* directory : {"/build", "/state", "/cache", "/raw", "/config", "/keys"})
+    for (const char* directory : {"/build", "/state", "/cache", "/raw", "/config"})
       ::mkdir((work_.path() + directory).c_str(), 0700);
     ::setenv("XDG_RUNTIME_DIR", runtime_.path().c_str(), 1);
     ::setenv("XDG_STATE_HOME", (work_.path() + "/state").c_str(), 1);
     ::setenv("XDG_CACHE_HOME", (work_.path() + "/cache").c_str(), 1);
     ::unsetenv("MODDEV_ENDPOINT");
-    if (options_.signatures) make_keys();
-    sign_from_now_on(false);
+    ::setenv("XDG_CONFIG_HOME", (work_.path() + "/config").c_str(), 1);
     board_ = Board::open(board_path());
     if (board_ == nullptr) give_up("cannot map " + board_path());
     std::printf("%s\n", describe_machine(work_.path()).c_str());
@@ -169,7 +101,7 @@ class Bench {
   }
 
   void run() {
-    if (!options_.signatures) print_head();
+    print_head();
     for (const std::size_t count : options_.executors) run(count);
   }
 
@@ -181,20 +113,6 @@ class Bench {
     Style style;
     Figures ours;
   };
-
-  /// A signing key for the daemon, which is whom the executors believe.
-  void make_keys() {
-    ::setenv("XDG_CONFIG_HOME", (work_.path() + "/keys").c_str(), 1);
-    const std::string program = "'" + options_.watch + "'";
-    const std::string made =
-        output_of(program + " keygen --name bench | grep -o 'ed25519:[0-9a-f]*' | head -n 1");
-    const std::string key = made.substr(0, made.find('\n'));
-    if (key.empty() || output_of(program + " trust add bench " + key + " && echo done").empty())
-      give_up("cannot make keys with " + options_.watch);
-  }
-  void sign_from_now_on(bool sign) {
-    ::setenv("XDG_CONFIG_HOME", (work_.path() + (sign ? "/keys" : "/config")).c_str(), 1);
-  }
 
   std::vector<Row> measure_fleet(std::size_t count) {
     std::vector<Row> rows;
@@ -211,33 +129,7 @@ class Bench {
     return rows;
   }
 
-  /// The machine's mood changes within a run: two fleets of each kind, in turn.
-  void compare_signed(std::size_t count) {
-    std::vector<Row> rows[2];
-    for (const bool sign : {false, true, true, false}) {
-      sign_from_now_on(sign);
-      std::vector<Row> more = measure_fleet(count);
-      std::vector<Row>& all = rows[sign ? 1 : 0];
-      if (all.empty()) {
-        all = std::move(more);
-        continue;
-      }
-      for (std::size_t i = 0; i < all.size(); ++i) {
-        std::vector<double>& values = all[i].ours.last_ms;
-        values.insert(values.end(), more[i].ours.last_ms.begin(), more[i].ours.last_ms.end());
-      }
-    }
-    for (std::size_t i = 0; i < rows[0].size(); ++i) {
-      std::printf("%5zu %-7s %-7s | p50 %8.3f, signed %8.3f | ratio %5.3f\n", count, rows[0][i].size->name,
-                  rows[0][i].style == Style::kRename ? "rename" : "close", rows[0][i].ours.p50(),
-                  rows[1][i].ours.p50(), rows[1][i].ours.p50() / rows[0][i].ours.p50());
-    }
-    std::fflush(stdout);
-    sign_from_now_on(false);
-  }
-
   void run(std::size_t count) {
-    if (options_.signatures) return compare_signed(count);
     for (const Row& row : measure_fleet(count)) {
       const Figures inotify = options_.peers ? raw_inotify(*row.size, row.style) : Figures{};
       const Figures pub = options_.peers ? raw_pub(*row.size, count) : Figures{};
@@ -431,5 +323,10 @@ int main(int argc, char** argv) {
     return be_a_peer(argv[1], argv[2], argv[3], argv[4]);
   auto options = parse(argc, argv);
   if (!options) return usage();
+  if (options->signatures) {
+    compare_prices(
+        {options->rounds, options->executors, options->directory, options->runtime, options->watch});
+    return 0;
+  }
   Bench(std::move(*options), "/proc/self/exe").run();
 }
