@@ -52,6 +52,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.go_back(now, wall);
   s.roll_back(now, wall);
   s.answer_requests(now, wall);
+  s.transport.look_around(now);
   s.tell_refusals(now, wall);
   s.tell_restorations();
   const TimePoint fleet_due = s.steer_fleet(now, wall);
@@ -471,7 +472,7 @@ TimePoint Daemon::State::next_due(TimePoint now) const {
     const TimePoint allowed = proposing.failing() ? proposing.next() : now;
     next = std::min(next, std::max({now, retry_refused_at, allowed}));
   }
-  next = std::min(next, std::max(now, audit_due()));
+  next = std::min({next, std::max(now, audit_due()), std::max(now, transport.look_due())});
   for (const WaitingRefresh& r : refreshes)
     next = std::min<TimePoint>(next, r.since + limits::kRefreshPatience);
   return std::min({next, builds.next_due(), rollbacks.next_due()});

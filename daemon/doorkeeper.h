@@ -59,6 +59,10 @@ class Doorkeeper {
   /// Ends the connection. Its socket is shut down, and ZeroMQ notices.
   static void cut(const Origin& origin);
 
+  /// Whoever was there sent a message without an end, and was cut off.
+  void overran(std::string address) {
+    refused(Refusal{std::move(address), "it sent a message without an end", Refusal::Kind::kCutOff});
+  }
   /// A message that was let in was dropped.
   void dropped(const Caller& caller, std::string why);
 

@@ -109,6 +109,16 @@ inline constexpr int kRequestQueue = 256;
 /// short, and there are two. Beyond either the connection is ended.
 inline constexpr std::size_t kSubscriptionBytes = 1'024;
 inline constexpr std::size_t kSubscriptionsPerPeer = 64;
+/// What may have come over a TCP connection since its last whole message, and over all together: a request is
+/// at most kRequestHeaderBytes. Beyond, the connection is ended. What trickles in (pings) is forgiven, in
+/// bytes a second.
+inline constexpr std::uint64_t kUnfinishedBytes = 6UL * 1024 * 1024;
+inline constexpr std::uint64_t kUnfinishedBytesTogether = 4 * kUnfinishedBytes;
+inline constexpr std::uint64_t kTrickle = 64;
+/// How often that is looked at: so long, and so much longer for each connection, and so long at most.
+inline constexpr auto kLookFirst = std::chrono::milliseconds(100);
+inline constexpr auto kLookMore = std::chrono::milliseconds(1);
+inline constexpr auto kLookLast = std::chrono::milliseconds(1'000);
 /// Different refusals that nobody has taken yet; of more than these only the number is told.
 inline constexpr std::size_t kWaitingRefusals = 64;
 /// The same refusal is told again only after so long, and so many different ones are told within that time.

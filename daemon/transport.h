@@ -10,6 +10,7 @@
 
 #include "daemon/caller.h"
 #include "protocol/bytes.h"
+#include "protocol/clock.h"
 #include "protocol/messages.h"
 
 namespace moddev::daemon {
@@ -32,6 +33,10 @@ class Transport {
   /// Whether receive() has something now. Asked after the last send of a step: sending can swallow the
   /// wake-up of a descriptor that is edge-triggered (ZMQ_FD, zmq_getsockopt(3)).
   [[nodiscard]] virtual bool pending() { return false; }
+  /// Ends what uses more than its share, when that is due. To be called when receive() has nothing more.
+  virtual void look_around(TimePoint /*now*/) {}
+  /// When to call look_around() again; kNever: need not be.
+  [[nodiscard]] virtual TimePoint look_due() const { return kNever; }
   /// What was refused, oldest first; the same again only counts.
   [[nodiscard]] virtual std::optional<Refusal> take_refusal() { return std::nullopt; }
   /// Who was let in, one after the other; connections of the same one are counted together.

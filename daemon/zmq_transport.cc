@@ -11,6 +11,7 @@
 #include "daemon/doorkeeper.h"
 #include "daemon/endpoint_lock.h"
 #include "daemon/limits.h"
+#include "daemon/stream_guard.h"
 #include "protocol/codec.h"
 #include "protocol/endpoint.h"
 
@@ -129,6 +130,7 @@ struct ZmqTransport::State {
   std::vector<EndpointLock> locks;
   zmq::context_t context{kIoThreads};
   Doorkeeper doorkeeper{"", ::geteuid()};
+  StreamGuard guard;
   std::optional<TransportKeys> keys;
   std::function<bool(const Caller&)> may_hear_all;
   // Before the others: libzmq looks for it when a connection comes.
@@ -233,6 +235,8 @@ Status ZmqTransport::State::bind_tcp(const Endpoint& endpoint) {
     MODDEV_TRY(prove_that_strangers_are_refused(zmq::socket_type::sub, *events_at));
     MODDEV_TRY(prove_that_strangers_are_refused(zmq::socket_type::dealer, *requests_at));
   }
+  for (const std::string& bound : {*events_at, *requests_at})
+    if (const auto at = parse_endpoint(bound); at && at->port) guard.guard(*at->port);
   if (first) told = "tcp://*:" + events_at->substr(events_at->rfind(':') + 1);
   endpoints.push_back("tcp://" + endpoint.host + requests_at->substr(requests_at->rfind(':')));
   return {};
@@ -320,8 +324,9 @@ void ZmqTransport::State::drain_subscriptions() {
   zmq::message_t message;
   while (events.recv(message, zmq::recv_flags::dontwait)) {
     const std::string_view text = message.to_string_view();
-    if (!text.starts_with('\1')) continue;
     const Origin origin = origin_of(message);
+    guard.delivered(origin.descriptor);
+    if (!text.starts_with('\1')) continue;
     const auto caller = doorkeeper.identify(origin);
     if (!doorkeeper.may_subscribe(origin)) {
       if (caller) {
@@ -369,6 +374,7 @@ std::optional<IncomingRequest> ZmqTransport::receive() {
 
 std::optional<IncomingRequest> ZmqTransport::State::take(std::vector<zmq::message_t>& parts, bool too_many) {
   const Origin origin = origin_of(parts.back());
+  guard.delivered(origin.descriptor);
   auto caller = doorkeeper.identify(origin);
   // Our own first entry tells the door; the others go back as they came, up to the empty delimiter.
   Peer peer;
@@ -475,6 +481,12 @@ std::string ZmqTransport::events_endpoint() const {
   return state_->events_for(ipc ? kByIpc : first && first->is_local() ? kByLoopback : kByKey);
 }
 
+void ZmqTransport::look_around(TimePoint now) {
+  for (std::string& address : state_->guard.look(now)) state_->doorkeeper.overran(std::move(address));
+}
+TimePoint ZmqTransport::look_due() const {
+  return state_->guard.due();
+}
 std::optional<Refusal> ZmqTransport::take_refusal() {
   return state_->doorkeeper.take_refusal();
 }

@@ -40,6 +40,8 @@ class ZmqTransport final : public Transport {
 
   std::optional<IncomingRequest> receive() override;
   [[nodiscard]] bool pending() override;
+  void look_around(TimePoint now) override;
+  [[nodiscard]] TimePoint look_due() const override;
   [[nodiscard]] std::optional<Refusal> take_refusal() override;
   [[nodiscard]] std::optional<Arrival> take_arrival() override;
   void reply(const Peer& peer, const Reply& reply) override;

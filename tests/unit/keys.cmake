@@ -11,5 +11,6 @@ moddev_add_test(keys_audit_test
   SOURCES
     unit/keys/audit_log_test.cc
     unit/keys/audit_daemon_test.cc
+    unit/keys/stream_guard_test.cc
   LIBRARIES moddev_support_service
   KIND unit SANITIZE asan)

@@ -109,6 +109,8 @@ def pack(value):
         return b"\xcf" + struct.pack(">Q", value) if value >= 0 else b"\xd3" + struct.pack(">q", value)
     if isinstance(value, bytes):
         return b"\xc6" + struct.pack(">I", len(value)) + value
+    if isinstance(value, Packed):
+        return value.data
     if isinstance(value, Raw):
         return b"\xdb" + struct.pack(">I", len(value.text)) + value.text
     if isinstance(value, str):
@@ -123,6 +125,13 @@ class Raw:
 
     def __init__(self, text):
         self.text = text
+
+
+class Packed:
+    """A value that was packed before."""
+
+    def __init__(self, data):
+        self.data = data
 
 
 def request(kind, **more):
