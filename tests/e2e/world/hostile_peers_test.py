@@ -309,7 +309,7 @@ def test(arguments):
                      growth=800 * MIB)
         wait_for(lambda: any("without an end" in warning["message"] for warning in watch.of("warning")),
                  "the owner is told")
-        check("without an end" in fleet.run("audit", "--last", "1000").stdout, "and finds it in the audit")
+        wait_for(lambda: "without an end" in fleet.run("audit", "--last", "1000").stdout, "and finds it in the audit")
         check(executor.last("stale") is None, f"the executor noticed: {executor.events()}")
         fleet.rename_into_place(2)
         executor.wait_event("called", lambda event: event["result"] == 2)
