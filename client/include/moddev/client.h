@@ -92,7 +92,9 @@ struct ClientOptions {
   /// signers of `moddev trust`; when there are none either, all are run that come from the endpoint.
   std::vector<std::string> signers;
   /// Modules that may be loaded here, as patterns like "scorer" or "models/*"; an epoch with any other is
-  /// refused. Empty: `modules` of the same table; when it says nothing: all.
+  /// refused. Empty: `modules` of the same table; when it says nothing: all. Lists that are not given here
+  /// are looked at every second while the client runs: what is live goes on, what is under way begins anew.
+  /// Who believed signers once does so until its end, also when the last one is taken from the list.
   std::vector<std::string> modules;
   /// Must not throw, and must not destroy the client.
   std::function<void(const ClientEvent&)> on_event;
