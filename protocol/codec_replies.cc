@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include "protocol/codec.h"
+#include "protocol/codec_envelope.h"
 #include "protocol/codec_values.h"
 
 namespace moddev {
@@ -179,12 +182,17 @@ SharedBytes payload_of(const ReplyBody& body) {
   return nullptr;
 }
 
+/// Whoever adds it to a time need not fear that it overflows.
+std::int64_t read_wait_ms(const Reader& field) {
+  return std::clamp<std::int64_t>(field.signed_number(), 0, limits::kRetryAfterMost.count());
+}
+
 HelloReply read_hello(const Reader& map) {
   HelloReply reply;
   reply.daemon = codec::read_daemon(map);
   reply.events_endpoint = map.at("events_endpoint").text();
-  reply.heartbeat_ms = map.at("heartbeat_ms").signed_number();
-  reply.lease_ms = map.at("lease_ms").signed_number();
+  reply.heartbeat_ms = read_wait_ms(map.at("heartbeat_ms"));
+  reply.lease_ms = read_wait_ms(map.at("lease_ms"));
   reply.epoch = map.at("epoch").number();
   reply.committed_epoch = map.at("committed_epoch").number();
   reply.pid = map.at("pid").signed_number();
@@ -252,13 +260,27 @@ SnapshotReply read_snapshot(const Reader& map) {
   return reply;
 }
 
+/// An error can be read in every version of the protocol: it is how versions meet.
+Result<Reply> of_another_version(const codec::Envelope& envelope, std::uint64_t version) {
+  if (envelope.type != "error") {
+    return Error{ErrorCode::kUnsupported,
+                 "the daemon speaks version " + std::to_string(version) +
+                     " of the protocol, this client speaks version " +
+                     std::to_string(limits::kProtocolVersion) + "; update the older of the two",
+                 0};
+  }
+  const ErrorCode code = error_code_from_string(envelope.code.value_or("")).value_or(ErrorCode::kInternal);
+  return Reply{envelope.id.value_or(0),
+               ErrorReply{code, clean_text(envelope.message.value_or(""), limits::kTextBytes), 0}};
+}
+
 ErrorReply read_error(const Reader& map) {
   ErrorReply reply;
   // A code of a newer daemon is still an error.
   reply.code = error_code_from_string(map.at("code").text()).value_or(ErrorCode::kInternal);
   reply.message = map.at("message").text();
   if (const Reader retry = map.at("retry_after_ms", true); retry.present()) {
-    reply.retry_after_ms = retry.signed_number();
+    reply.retry_after_ms = read_wait_ms(retry);
   }
   return reply;
 }
@@ -294,10 +316,10 @@ std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, Sha
   if (type == "ok") return OkReply{};
   if (type == "error") return read_error(map);
   if (type == "build") {
-    BuildReply reply{
-        codec::read_daemon(map),           map.at("build").uuid(),   map.at("lease_ms").signed_number(),
-        map.at("unbroken").boolean(),      map.at("files").number(), map.at("epoch").number(),
-        map.at("committed_epoch").number()};
+    BuildReply reply{codec::read_daemon(map),           map.at("build").uuid(),
+                     read_wait_ms(map.at("lease_ms")),  map.at("unbroken").boolean(),
+                     map.at("files").number(),          map.at("epoch").number(),
+                     map.at("committed_epoch").number()};
     read_outcome(map, reply);
     return reply;
   }
@@ -324,6 +346,11 @@ Frames encode(const Reply& reply) {
 }
 
 Result<Reply> decode_reply(const Frames& frames) {
+  // Before any limit: those of another version are not ours.
+  const codec::Envelope envelope =
+      frames.empty() ? codec::Envelope{} : codec::read_envelope(*frames[0], limits::kHeaderBytes);
+  if (envelope.version && *envelope.version != limits::kProtocolVersion)
+    return of_another_version(envelope, *envelope.version);
   if (frames.empty() || frames.size() > 2) {
     return Error{ErrorCode::kCorrupt, "a reply of " + std::to_string(frames.size()) + " frames", 0};
   }
@@ -331,16 +358,8 @@ Result<Reply> decode_reply(const Frames& frames) {
   if (!document) return document.error();
   Reader::Problem problem;
   const Reader map = document->root(problem);
-  const std::uint64_t version = map.at("v").number();
+  (void)map.at("v").number();  // ours, or a problem
   const std::string type = map.at("type").text(64);
-  // An error can be read in every version of the protocol: it is how versions meet.
-  if (!problem.error && version != limits::kProtocolVersion && type != "error") {
-    return Error{ErrorCode::kUnsupported,
-                 "the daemon speaks version " + std::to_string(version) +
-                     " of the protocol, this client speaks version " +
-                     std::to_string(limits::kProtocolVersion) + "; update the older of the two",
-                 0};
-  }
   Reply reply;
   reply.id = map.at("id").number();
   if (problem.error) return *problem.error;

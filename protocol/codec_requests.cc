@@ -2,6 +2,7 @@
 #include <span>
 
 #include "protocol/codec.h"
+#include "protocol/codec_envelope.h"
 #include "protocol/codec_values.h"
 
 namespace moddev {
@@ -149,12 +150,19 @@ BuildRequest read_build(const Reader& map) {
   return build;
 }
 
+JoinRequest read_join(const Reader& map) {
+  const Reader executor = map.at("executor");
+  JoinRequest join{codec::read_identity(executor), map.at("repo").uuid(), map.at("epoch").number()};
+  if (executor.present() && join.executor.id == Uuid{})
+    executor.at("id").fail(ErrorCode::kInvalidArgument, "is zero: every executor chooses its own at random");
+  if (join.executor.pid < 0)
+    executor.at("pid").fail(ErrorCode::kInvalidArgument, "is negative: it is the number of a process");
+  return join;
+}
+
 std::optional<RequestBody> read_body(std::string_view type, const Reader& map) {
   if (type == "hello") return HelloRequest{map.at("software").text()};
-  if (type == "join") {
-    return JoinRequest{codec::read_identity(map.at("executor")), map.at("repo").uuid(),
-                       map.at("epoch").number()};
-  }
+  if (type == "join") return read_join(map);
   if (type == "snapshot") return SnapshotRequest{};
   if (type == "manifest") return ManifestRequest{map.at("epoch").number()};
   if (type == "blob") {
@@ -194,6 +202,16 @@ Frames encode(const Request& request) {
 }
 
 Result<Request> decode_request(const Frames& frames) {
+  // Before any limit: those of another version are not ours.
+  const codec::Envelope envelope =
+      frames.empty() ? codec::Envelope{} : codec::read_envelope(*frames[0], limits::kRequestHeaderBytes);
+  if (envelope.version && *envelope.version != limits::kProtocolVersion) {
+    return Error{ErrorCode::kUnsupported,
+                 "the request speaks version " + std::to_string(*envelope.version) +
+                     " of the protocol, this daemon speaks version " +
+                     std::to_string(limits::kProtocolVersion) + "; update the older of the two",
+                 0};
+  }
   if (frames.size() != 1) {
     return Error{ErrorCode::kCorrupt,
                  "a request of " + std::to_string(frames.size()) + " frames instead of one", 0};
@@ -202,14 +220,7 @@ Result<Request> decode_request(const Frames& frames) {
   if (!document) return document.error();
   Reader::Problem problem;
   const Reader map = document->root(problem);
-  const std::uint64_t version = map.at("v").number();
-  if (!problem.error && version != limits::kProtocolVersion) {
-    return Error{ErrorCode::kUnsupported,
-                 "the request speaks version " + std::to_string(version) +
-                     " of the protocol, this daemon speaks version " +
-                     std::to_string(limits::kProtocolVersion) + "; update the older of the two",
-                 0};
-  }
+  (void)map.at("v").number();  // ours, or a problem
   Request request;
   request.id = map.at("id").number();
   const std::string type = map.at("type").text(64);
@@ -221,10 +232,7 @@ Result<Request> decode_request(const Frames& frames) {
 }
 
 std::uint64_t request_id_of(std::span<const std::byte> header) {
-  auto document = Document::parse(header, limits::kRequestHeaderBytes);
-  if (!document) return 0;
-  Reader::Problem problem;
-  return document->root(problem).at("id", true).number();
+  return codec::read_envelope(header, limits::kRequestHeaderBytes).id.value_or(0);
 }
 
 }  // namespace moddev

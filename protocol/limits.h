@@ -56,6 +56,10 @@ inline constexpr std::size_t kHeaderBytes = 32UL * 1024 * 1024;
 /// The same of a request: the daemon decodes what strangers send.
 inline constexpr std::size_t kRequestHeaderBytes = 4UL * 1024 * 1024;
 inline constexpr std::size_t kNestingDepth = 8;
+/// The same while only version, id and type of a message are looked for, which another version may have sent.
+inline constexpr std::size_t kEnvelopeNestingDepth = 256;
+/// A longer time to wait before asking again is taken for this one.
+inline constexpr auto kRetryAfterMost = std::chrono::milliseconds(3'600'000);
 /// The frames of one message, envelope included.
 inline constexpr std::size_t kFramesPerMessage = 80;
 /// The most bytes that one reply carries; larger blobs come in pieces.

@@ -86,7 +86,7 @@ Result<std::unique_ptr<Requester>> Requester::open(const std::string& endpoint, 
 Result<ReplyBody> Requester::ask(const RequestBody& body, std::chrono::milliseconds patience) {
   const std::uint64_t id = next_id_++;
   const TimePoint deadline = clock_.now() + patience;
-  const std::uint64_t not_understood = link_->malformed();
+  (void)link_->take_not_understood();  // late answers to what was asked before
   const auto where = parse_endpoint(endpoint_);
   for (;;) {
     if (where && nobody_listens(*where)) return nobody_at(endpoint_);
@@ -101,15 +101,11 @@ Result<ReplyBody> Requester::ask(const RequestBody& body, std::chrono::milliseco
         if (error->retry_after_ms <= 0 || retry >= deadline) return Error{error->code, error->message};
         again = retry;
       }
+      if (const auto problem = link_->take_not_understood()) return not_understood(*problem);
       if (link_->problem()) return *link_->problem();
       wait(std::min(again, deadline));
     }
     if (where && port_is_closed(*where)) return nobody_at(endpoint_);
-    if (clock_.now() >= deadline && link_->malformed() > not_understood) {
-      return Error{ErrorCode::kUnsupported,
-                   "What answers at " + endpoint_ +
-                       " is not understood: it is of another version than this moddev, or another program."};
-    }
     if (clock_.now() >= deadline) {
       return Error{ErrorCode::kTimeout, "No answer from " + endpoint_ + " within " + seconds(patience) + "."};
     }
@@ -132,6 +128,14 @@ void Requester::wait(TimePoint until) {
   const Duration left = std::max(until - clock_.now(), Duration::zero());
   const timespec timeout{left.count() / 1'000'000'000, left.count() % 1'000'000'000};
   ::ppoll(polled.data(), polled.size(), &timeout, nullptr);
+}
+
+Error Requester::not_understood(const Error& problem) const {
+  const char* who = problem.code == ErrorCode::kUnsupported
+                        ? "."
+                        : ". It is of another version than this moddev, or another program.";
+  return {ErrorCode::kUnsupported,
+          "What answers at " + endpoint_ + " is not understood: " + problem.message + who};
 }
 
 Error Requester::unexpected() const {

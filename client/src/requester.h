@@ -25,6 +25,7 @@ class Requester {
                                                  std::chrono::milliseconds patience, KeyChoice keys = {});
   ~Requester();
 
+  [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
   /// What the daemon answered to the hello.
   [[nodiscard]] const HelloReply& hello() const { return hello_; }
 
@@ -47,6 +48,7 @@ class Requester {
   std::optional<ReplyBody> answer_to(std::uint64_t id);
   void wait(TimePoint until);
   [[nodiscard]] Error unexpected() const;
+  [[nodiscard]] Error not_understood(const Error& problem) const;
 
   std::string endpoint_;
   std::unique_ptr<ZmqLink> link_;

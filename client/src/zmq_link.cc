@@ -101,6 +101,7 @@ struct ZmqLink::State {
   std::uint64_t monitors = 0;
   std::optional<Error> problem;
   std::uint64_t malformed = 0;
+  std::optional<Error> not_understood;
   Frames frames;  // of the last message; kept for its memory
   std::shared_ptr<FramePool> pool = std::make_shared<FramePool>();
 };
@@ -321,8 +322,10 @@ std::optional<LinkInput> ZmqLink::receive() {
     }
     while (s.requests && s.receive_frames(s.requests)) {
       if (!s.frames.empty() && s.frames.front()->empty()) s.frames.erase(s.frames.begin());
-      if (auto reply = decode_reply(s.frames)) return LinkInput(std::move(*reply));
+      auto reply = decode_reply(s.frames);
+      if (reply) return LinkInput(std::move(*reply));
       ++s.malformed;
+      s.not_understood = reply.error();
     }
   } catch (const zmq::error_t& error) {
     s.problem = Error{ErrorCode::kIo, std::string("Cannot receive from the daemon: ") + error.what() + ".",
@@ -342,6 +345,9 @@ std::vector<int> ZmqLink::descriptors() const {
 
 std::optional<Error> ZmqLink::problem() const {
   return state_->problem;
+}
+std::optional<Error> ZmqLink::take_not_understood() {
+  return std::exchange(state_->not_understood, std::nullopt);
 }
 std::uint64_t ZmqLink::malformed() const {
   return state_->malformed;

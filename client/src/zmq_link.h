@@ -35,6 +35,8 @@ class ZmqLink final : public Link {
   [[nodiscard]] std::optional<Error> problem() const override;
   /// Messages that could not be decoded and were dropped.
   [[nodiscard]] std::uint64_t malformed() const;
+  /// Why the newest reply that was dropped could not be decoded; told once.
+  [[nodiscard]] std::optional<Error> take_not_understood();
 
  private:
   struct State;

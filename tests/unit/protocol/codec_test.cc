@@ -112,6 +112,84 @@ TEST(Codec, AnotherVersionIsToldBothNumbersAndItsId) {
   EXPECT_EQ(request_id_of(*frames[0]), 77U);
 }
 
+/// A peer of another version may send what this one refuses; it is told so all the same, and its id.
+TEST(Codec, AnotherVersionIsToldWhateverElseItSends) {
+  const std::string extension(
+      "\xc7\x03\x05"
+      "abc",
+      6);
+  const std::string deep = std::string(60, '\x91') + '\xc0';
+  const std::string infinity("\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00", 9);
+  const auto envelope = [](Hand&& hand) -> Hand& {
+    return hand.add("v", 2).add("id", 77).add("type", "hello");
+  };
+  std::vector<std::pair<std::string, Frames>> requests;
+  requests.emplace_back("extension", envelope(Hand(4)).raw("\xa1x" + extension).frames());
+  requests.emplace_back("extension first",
+                        Hand(3).raw("\xa1x" + extension).add("v", 2).add("id", 77).frames());
+  requests.emplace_back("nesting", envelope(Hand(4)).raw("\xa1x" + deep).frames());
+  requests.emplace_back("nesting first", Hand(3).raw("\xa1x" + deep).add("id", 77).add("v", 2).frames());
+  requests.emplace_back("other keys",
+                        Hand(4).raw(infinity + "\xc3").raw("\x07" + deep).add("id", 77).add("v", 2).frames());
+  requests.emplace_back("bytes behind", envelope(Hand(3)).raw("\xc0").frames());
+  requests.emplace_back("cut off", envelope(Hand(9)).frames());
+  Hand many(103);
+  for (int i = 0; i < 100; ++i) many.add("key" + std::to_string(i), i);
+  requests.emplace_back("pairs", envelope(std::move(many)).frames());
+  requests.emplace_back("payload", envelope(Hand(3)).frames());
+  requests.back().second.push_back(share("bytes"));
+  const std::vector<char> large(limits::kRequestHeaderBytes, 'x');
+  requests.emplace_back("size", envelope(Hand(4)).add("more", large).frames());
+  for (const auto& [what, frames] : requests) {
+    SCOPED_TRACE(what);
+    EXPECT_EQ(code_of_request(frames), ErrorCode::kUnsupported);
+    EXPECT_EQ(request_id_of(*frames[0]), 77U);
+  }
+}
+
+/// What goes beyond the limits of this version in a request of this version is still told with its id.
+TEST(Codec, ARequestBeyondALimitIsToldWithItsId) {
+  const Frames frames = Hand(4).add("v", 1).add("id", 77).add("type", "hello").raw("\xa1x\xd4\x01y").frames();
+  EXPECT_EQ(code_of_request(frames), ErrorCode::kLimit);
+  EXPECT_EQ(request_id_of(*frames[0]), 77U);
+}
+
+/// The envelope is looked for in what may be anything: not further than so deep, and not beyond the limit.
+TEST(Codec, LookingForTheEnvelopeIsBounded) {
+  const std::string abyss(1'000'000, '\x91');
+  EXPECT_EQ(request_id_of(*Hand(2).raw("\xa1x" + abyss).frames()[0]), 0U);
+  EXPECT_EQ(request_id_of(*Hand(2).raw("\xa1x\x81\xa2id\x07").add("id", 5).frames()[0]), 5U)
+      << "that of the message, not of a map inside";
+  const std::vector<char> large(limits::kRequestHeaderBytes, 'x');
+  EXPECT_EQ(request_id_of(*Hand(2).add("x", large).add("id", 5).frames()[0]), 0U);
+}
+
+TEST(Codec, AnErrorOfAnotherVersionIsReadWhateverElseItHas) {
+  const auto envelope = [](Hand&& hand) -> Hand& {
+    return hand.add("v", 2).add("id", 4).add("type", "error");
+  };
+  Frames error = envelope(Hand(6))
+                     .raw("\xa1x\xd4\x01y")
+                     .add("code", "unsupported")
+                     .add("message", std::string(2 * limits::kTextBytes, 'm') + "\xff")
+                     .frames();
+  error.push_back(share("a payload"));
+  error.push_back(share("and another"));
+  const auto decoded = decode_reply(error);
+  ASSERT_TRUE(decoded.ok()) << decoded.error().message;
+  EXPECT_EQ(decoded->id, 4U);
+  EXPECT_EQ(std::get<ErrorReply>(decoded->body).code, ErrorCode::kUnsupported);
+  EXPECT_EQ(std::get<ErrorReply>(decoded->body).message.size(), limits::kTextBytes);
+
+  const auto other = decode_reply(envelope(Hand(3)).frames());
+  EXPECT_TRUE(other.ok()) << "an error without a word is an error";
+  const auto reply =
+      decode_reply(Hand(4).add("v", 2).add("id", 4).add("type", "ok").raw("\xa1x\xd4\x01y").frames());
+  ASSERT_FALSE(reply.ok());
+  EXPECT_EQ(reply.error().code, ErrorCode::kUnsupported);
+  EXPECT_THAT(reply.error().message, HasSubstr("version 2"));
+}
+
 TEST(Codec, AnErrorIsReadInEveryVersionOtherRepliesAreNot) {
   const Frames error = Hand(5)
                            .add("v", 9)
@@ -313,6 +391,29 @@ TEST(Codec, ModuleBeyondTheSizeLimitIsRefused) {
   const auto decoded = decode_manifest(encode_manifest(manifest));
   ASSERT_FALSE(decoded.ok());
   EXPECT_EQ(decoded.error().code, ErrorCode::kLimit);
+}
+
+/// Added to a time it would overflow, and whoever waits for a moment in the past floods the daemon.
+TEST(Codec, ATimeToWaitIsBounded) {
+  for (const auto& [sent, read] : {std::pair{INT64_MAX, std::int64_t{limits::kRetryAfterMost.count()}},
+                                   {INT64_MIN, 0},
+                                   {-1, 0},
+                                   {250, 250}}) {
+    const auto decoded = decode_reply(encode(Reply{1, ErrorReply{ErrorCode::kLimit, "busy", sent}}));
+    ASSERT_TRUE(decoded.ok());
+    EXPECT_EQ(std::get<ErrorReply>(decoded->body).retry_after_ms, read) << sent;
+  }
+}
+
+TEST(Codec, AnExecutorHasAnIdAndAProcess) {
+  const auto code_of = [](const Uuid& id, std::int64_t pid) {
+    JoinRequest join;
+    join.executor = {id, "w", "host", pid};
+    return code_of_request(encode(Request{1, join}));
+  };
+  EXPECT_EQ(code_of(Uuid::random(), 4711), ErrorCode::kInternal) << "no error";
+  EXPECT_EQ(code_of(Uuid{}, 4711), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_of(Uuid::random(), -1), ErrorCode::kInvalidArgument);
 }
 
 TEST(Codec, TheIdOfGarbageIsZero) {
