@@ -265,7 +265,8 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
       late_replies.put_off(transport, std::move(request->peer), {request->request.id, std::move(*body)}, now);
     } else if (body) {
       conceal(options.access, request->peer.caller, *body);
-      transport.reply(request->peer, {request->request.id, std::move(*body)});
+      const Reply reply{request->request.id, std::move(*body)};
+      if (transport.reply(request->peer, reply)) count_sent(reply.body, serving.sent);
     } else if (const auto* build = std::get_if<BuildRequest>(&request->request.body)) {
       builds.take(*build, request->peer, request->request.id, now);
       again = true;

@@ -159,8 +159,8 @@ struct Daemon::State {
   void abort(FleetAction action, WallTime wall);
   void begin_trial(FleetAction action, WallTime wall);
   [[nodiscard]] CommitEvent commit_event(Epoch epoch) const;
-  void send_first(decltype(Event::body) body) {
-    transport.publish({journal.id(), ++serving.seq, std::move(body)});
+  std::size_t send_first(decltype(Event::body) body) {
+    return transport.publish({journal.id(), ++serving.seq, std::move(body)});
   }
   void send_again(decltype(Event::body) body, std::uint64_t seq) {
     transport.publish({journal.id(), seq, std::move(body)});

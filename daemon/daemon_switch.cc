@@ -63,10 +63,9 @@ void Daemon::State::announce(EpochRecord record, TimePoint since, TimePoint now,
   serving.pending = event;
   housekeeping.disturb(now);
   event.inline_blobs = inline_blobs(current);
-  for (const AnnounceEvent::Inline& blob : event.inline_blobs) {
-    serving.sent.announced_bytes += blob.bytes->size() * fleet.members();
-  }
-  send_first(std::move(event));
+  std::uint64_t inline_bytes = 0;
+  for (const AnnounceEvent::Inline& blob : event.inline_blobs) inline_bytes += blob.bytes->size();
+  serving.sent.announced_bytes += inline_bytes * send_first(std::move(event));
   announce_seq = serving.seq;
 }
 

@@ -174,21 +174,26 @@ bool InProcessTransport::pending() {
   return !exchange_->requests.empty();
 }
 
-void InProcessTransport::reply(const Peer& peer, const Reply& reply) {
-  if (peer.envelope.empty() || peer.envelope.front()->size() != sizeof(Address)) return;
+bool InProcessTransport::reply(const Peer& peer, const Reply& reply) {
+  if (peer.envelope.empty() || peer.envelope.front()->size() != sizeof(Address)) return false;
   Address address;
   std::memcpy(&address, peer.envelope.front()->data(), sizeof address);
   const std::lock_guard lock(exchange_->mutex);
   const auto client = exchange_->clients.find(address.client);
-  if (client == exchange_->clients.end() || client->second->connection != address.connection) return;
+  if (client == exchange_->clients.end() || client->second->connection != address.connection) return false;
   client->second->inbox.put(reply);
+  return true;
 }
 
-void InProcessTransport::publish(const Event& event) {
+std::size_t InProcessTransport::publish(const Event& event) {
+  std::size_t hearers = 0;
   const std::lock_guard lock(exchange_->mutex);
   for (const auto& [number, client] : exchange_->clients) {
-    if (client->subscribed) client->inbox.put(event);
+    if (!client->subscribed) continue;
+    client->inbox.put(event);
+    ++hearers;
   }
+  return hearers;
 }
 
 std::string InProcessTransport::endpoint() const {

@@ -27,8 +27,8 @@ class InProcessTransport final : public Transport {
 
   std::optional<IncomingRequest> receive() override;
   [[nodiscard]] bool pending() override;
-  void reply(const Peer& peer, const Reply& reply) override;
-  void publish(const Event& event) override;
+  bool reply(const Peer& peer, const Reply& reply) override;
+  std::size_t publish(const Event& event) override;
   [[nodiscard]] std::string endpoint() const override;
   [[nodiscard]] std::string events_endpoint() const override;
   [[nodiscard]] std::vector<int> descriptors() const override;

@@ -15,7 +15,10 @@ class LateReplies {
  public:
   /// Beyond limits::kLateReplies it is sent at once.
   void put_off(Transport& transport, Peer peer, Reply reply, TimePoint now) {
-    if (waiting_.size() >= limits::kLateReplies) return transport.reply(peer, reply);
+    if (waiting_.size() >= limits::kLateReplies) {
+      transport.reply(peer, reply);
+      return;
+    }
     if (waiting_.empty()) due_ = now + limits::kLateReplyDelay;
     waiting_.emplace_back(std::move(peer), std::move(reply));
   }

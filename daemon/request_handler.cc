@@ -108,7 +108,6 @@ class Answer {
     }
     auto bytes = s_.blobs.read_range(request.digest, request.offset, request.length);
     if (!bytes) return not_there(request.digest, bytes.error());
-    s_.sent.plain_bytes += bytes->size();
     return BlobReply{request.digest, request.offset, *total, share(std::move(*bytes))};
   }
 
@@ -215,9 +214,6 @@ class Answer {
                               all.begin() + static_cast<std::ptrdiff_t>(end)));
     reply.encoding = offer.encoding;
     reply.wire_total = all.size();
-    (offer.encoding == Encoding::kPatch ? s_.sent.patch_bytes : s_.sent.zstd_bytes) += end - begin;
-    // Counted once for the whole, with its last piece.
-    if (end == all.size() && total > all.size()) s_.sent.saved_bytes += total - all.size();
     return reply;
   }
 
@@ -230,7 +226,6 @@ class Answer {
     if (reply.latest || entry.size > limits::kChunkBytes) return reply;
     auto bytes = s_.blobs.read_range(entry.digest, 0, entry.size);
     if (!bytes) return not_there(entry.digest, bytes.error().with_context("Module '" + entry.name + "'"));
-    s_.sent.plain_bytes += bytes->size();
     reply.bytes = share(std::move(*bytes));
     return reply;
   }
@@ -255,6 +250,24 @@ class Answer {
 };
 
 }  // namespace
+
+void count_sent(const ReplyBody& reply, TransferReport& sent) {
+  if (const auto* module = std::get_if<ModuleReply>(&reply)) {
+    if (module->bytes) sent.plain_bytes += module->bytes->size();
+    return;
+  }
+  const auto* blob = std::get_if<BlobReply>(&reply);
+  if (blob == nullptr || !blob->bytes) return;
+  const std::uint64_t size = blob->bytes->size();
+  if (blob->encoding == Encoding::kPlain) {
+    sent.plain_bytes += size;
+    return;
+  }
+  (blob->encoding == Encoding::kPatch ? sent.patch_bytes : sent.zstd_bytes) += size;
+  // Counted once for the whole, with its last piece.
+  if (size > 0 && blob->offset + size == blob->wire_total && blob->total > blob->wire_total)
+    sent.saved_bytes += blob->total - blob->wire_total;
+}
 
 std::optional<ReplyBody> answer(const RequestBody& request, Serving& serving, TimePoint now, WallTime wall) {
   return std::visit(Answer(serving, now, wall), request);

@@ -43,12 +43,15 @@ struct Serving {
   Restoration* restoration = nullptr;
   /// Null: nothing is signed.
   Signing* signing = nullptr;
-  /// What has left the daemon.
+  /// What was handed on to connections.
   TransferReport sent{};
 };
 
 /// The answer, or nothing for a refresh and a build.
 [[nodiscard]] std::optional<ReplyBody> answer(const RequestBody& request, Serving& serving, TimePoint now,
                                               WallTime wall);
+
+/// Adds what a reply that has left carried of modules' bytes.
+void count_sent(const ReplyBody& reply, TransferReport& sent);
 
 }  // namespace moddev::daemon

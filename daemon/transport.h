@@ -3,6 +3,7 @@
 // answered below this seam.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -41,8 +42,11 @@ class Transport {
   [[nodiscard]] virtual std::optional<Refusal> take_refusal() { return std::nullopt; }
   /// Who was let in, one after the other; connections of the same one are counted together.
   [[nodiscard]] virtual std::optional<Arrival> take_arrival() { return std::nullopt; }
-  virtual void reply(const Peer& peer, const Reply& reply) = 0;
-  virtual void publish(const Event& event) = 0;
+  /// Returns whether it was handed on to the peer's connection, as far as is known; else it was dropped: the
+  /// peer is gone, or does not read.
+  virtual bool reply(const Peer& peer, const Reply& reply) = 0;
+  /// Returns how many hear of epochs at this moment, as far as is known. One of them may miss this event.
+  virtual std::size_t publish(const Event& event) = 0;
   /// The endpoint that people and clients use, and the one in HelloReply::events_endpoint.
   [[nodiscard]] virtual std::string endpoint() const = 0;
   [[nodiscard]] virtual std::string events_endpoint() const = 0;

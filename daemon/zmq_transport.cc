@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstring>
+#include <map>
 #include <utility>
 #include <zmq.hpp>
 
@@ -19,6 +20,8 @@ namespace moddev::daemon {
 namespace {
 
 constexpr int kIoThreads = 1;
+/// The end of a subscription is told a little before its descriptor is closed.
+constexpr int kLooksForEnded = 4;
 constexpr std::string_view kEpochTopic = "moddev/1/epoch";  // PROTOCOL.md, "Frames"
 constexpr std::string_view kHeartbeatTopic = "moddev/1/heartbeat";
 
@@ -142,6 +145,9 @@ struct ZmqTransport::State {
   std::string loopback_events;
   std::string key_events;
   std::uint64_t malformed = 0;
+  /// Subscribers of epochs: the descriptor of the connection, and its inode.
+  std::map<int, ino_t> hearers;
+  int looks_for_ended = 0;
   unsigned self_tests = 0;
 
   Status bind(const Endpoint& endpoint);
@@ -149,7 +155,9 @@ struct ZmqTransport::State {
   Status prove_that_strangers_are_refused(zmq::socket_type type, const std::string& endpoint);
   void answer_zap();
   void drain_subscriptions();
-  void send(zmq::socket_t& socket, const std::vector<SharedBytes>& envelope, const Frames& frames);
+  bool send(zmq::socket_t& socket, const std::vector<SharedBytes>& envelope, const Frames& frames);
+  void begin_hearing(int descriptor);
+  std::size_t count_hearers();
   void complain(const Peer& peer, std::uint64_t id, const Error& error);
   std::optional<IncomingRequest> take(std::vector<zmq::message_t>& parts, bool too_many);
   [[nodiscard]] const std::string& events_for(std::string_view door) const;
@@ -179,6 +187,8 @@ Result<std::unique_ptr<ZmqTransport>> ZmqTransport::open(const TransportOptions&
     state->zap.bind(kZapEndpoint);
     set_common_options(state->router);
     state->router.set(zmq::sockopt::sndhwm, limits::kReplyQueue);
+    // It says when it drops something (zmq_setsockopt(3)).
+    state->router.set(zmq::sockopt::router_mandatory, true);
     set_common_options(state->events);
     state->events.set(zmq::sockopt::sndhwm, limits::kEventQueue);
     // Subscribers send nothing else; and what they want is looked at before they get it.
@@ -326,7 +336,10 @@ void ZmqTransport::State::drain_subscriptions() {
     const std::string_view text = message.to_string_view();
     const Origin origin = origin_of(message);
     guard.delivered(origin.descriptor);
-    if (!text.starts_with('\1')) continue;
+    if (!text.starts_with('\1')) {
+      looks_for_ended = kLooksForEnded;  // or unsubscribed; the message does not tell who
+      continue;
+    }
     const auto caller = doorkeeper.identify(origin);
     if (!doorkeeper.may_subscribe(origin)) {
       if (caller) {
@@ -340,9 +353,29 @@ void ZmqTransport::State::drain_subscriptions() {
     if (!caller) continue;
     const bool hears_all = !may_hear_all || may_hear_all(*caller);
     for (const std::string_view topic : {kEpochTopic, kHeartbeatTopic})
-      if (topic.starts_with(text.substr(1)) && (hears_all || topic == kHeartbeatTopic))
+      if (topic.starts_with(text.substr(1)) && (hears_all || topic == kHeartbeatTopic)) {
         events.set(zmq::sockopt::subscribe, topic);
+        if (topic == kEpochTopic) begin_hearing(origin.descriptor);
+      }
   }
+}
+
+void ZmqTransport::State::begin_hearing(int descriptor) {
+  struct stat socket {};
+  if (::fstat(descriptor, &socket) == 0) hearers[descriptor] = socket.st_ino;
+}
+
+/// Connections that ended are looked for only after one has: a descriptor is of the same one for as long as
+/// its inode is.
+std::size_t ZmqTransport::State::count_hearers() {
+  if (looks_for_ended > 0) {
+    --looks_for_ended;
+    std::erase_if(hearers, [](const auto& hearer) {
+      struct stat socket {};
+      return ::fstat(hearer.first, &socket) != 0 || socket.st_ino != hearer.second;
+    });
+  }
+  return hearers.size();
 }
 
 std::optional<IncomingRequest> ZmqTransport::receive() {
@@ -438,7 +471,7 @@ bool ZmqTransport::pending() {
   }
 }
 
-void ZmqTransport::State::send(zmq::socket_t& socket, const std::vector<SharedBytes>& envelope,
+bool ZmqTransport::State::send(zmq::socket_t& socket, const std::vector<SharedBytes>& envelope,
                                const Frames& frames) {
   const std::size_t count = envelope.size() + frames.size();
   for (std::size_t i = 0; i < count; ++i) {
@@ -447,28 +480,27 @@ void ZmqTransport::State::send(zmq::socket_t& socket, const std::vector<SharedBy
         zmq::send_flags::dontwait | (i + 1 < count ? zmq::send_flags::sndmore : zmq::send_flags::none);
     try {
       zmq::message_t message = message_of(frame);
-      if (!socket.send(message, flags)) return;
+      if (!socket.send(message, flags)) return false;
     } catch (const zmq::error_t&) {
-      return;  // the peer is gone or a queue is full: dropped, and asked for again
+      return false;  // the peer is gone or a queue is full: dropped, and asked for again
     }
   }
+  return true;
 }
 
-void ZmqTransport::reply(const Peer& peer, const Reply& reply) {
-  if (peer.envelope.size() < 2) return;
+bool ZmqTransport::reply(const Peer& peer, const Reply& reply) {
+  if (peer.envelope.size() < 2) return false;
   const std::vector<SharedBytes> envelope(peer.envelope.begin() + 1, peer.envelope.end());
   const auto* hello = std::get_if<HelloReply>(&reply.body);
-  if (hello == nullptr) {
-    state_->send(state_->router, envelope, encode(reply));
-    return;
-  }
+  if (hello == nullptr) return state_->send(state_->router, envelope, encode(reply));
   HelloReply fitting = *hello;
   fitting.events_endpoint = state_->events_for(as_text(*peer.envelope.front()));
-  state_->send(state_->router, envelope, encode(Reply{reply.id, std::move(fitting)}));
+  return state_->send(state_->router, envelope, encode(Reply{reply.id, std::move(fitting)}));
 }
 
-void ZmqTransport::publish(const Event& event) {
+std::size_t ZmqTransport::publish(const Event& event) {
   state_->send(state_->events, {}, encode(event));
+  return state_->count_hearers();
 }
 
 std::string ZmqTransport::endpoint() const {

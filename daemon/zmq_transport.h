@@ -44,8 +44,8 @@ class ZmqTransport final : public Transport {
   [[nodiscard]] TimePoint look_due() const override;
   [[nodiscard]] std::optional<Refusal> take_refusal() override;
   [[nodiscard]] std::optional<Arrival> take_arrival() override;
-  void reply(const Peer& peer, const Reply& reply) override;
-  void publish(const Event& event) override;
+  bool reply(const Peer& peer, const Reply& reply) override;
+  std::size_t publish(const Event& event) override;
   /// The first of the endpoints, with its port when "*" was asked for.
   [[nodiscard]] std::string endpoint() const override;
   /// The one that belongs to endpoint(). A HelloReply gets the one that fits how its client came.

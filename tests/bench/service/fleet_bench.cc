@@ -47,10 +47,14 @@ class CountingTransport final : public Transport {
     return IncomingRequest{Peer{}, std::move(requests[next++])};
   }
   bool pending() override { return next < requests.size(); }
-  void reply(const Peer&, const Reply&) override { ++replies; }
-  void publish(const Event& event) override {
+  bool reply(const Peer&, const Reply&) override {
+    ++replies;
+    return true;
+  }
+  std::size_t publish(const Event& event) override {
     announced += std::holds_alternative<AnnounceEvent>(event.body) ? 1 : 0;
     committed += std::holds_alternative<CommitEvent>(event.body) ? 1 : 0;
+    return 0;
   }
   std::string endpoint() const override { return "bench"; }
   std::string events_endpoint() const override { return "bench"; }

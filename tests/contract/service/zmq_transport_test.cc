@@ -102,6 +102,68 @@ TEST_F(ZmqTransportTest, EveryFrameBeforeTheDelimiterGoesBack) {
   EXPECT_EQ(decode_reply({frames[3]})->id, 5U);
 }
 
+/// What an answer cost is counted by whoever sends it, and a peer that does not read costs nothing.
+TEST_F(ZmqTransportTest, ItTellsWhichRepliesWereDropped) {
+  constexpr std::size_t kAsked = 600;
+  bind({ipc()});
+  zmq::socket_t dealer(context, zmq::socket_type::dealer);
+  dealer.set(zmq::sockopt::linger, 0);
+  dealer.set(zmq::sockopt::rcvhwm, 1);
+  dealer.connect(ipc());
+  for (std::uint64_t id = 1; id <= kAsked; ++id)
+    send_frames(dealer, encode(Request{id, StatusRequest{}}), true);
+  const SharedBytes bytes = share(Bytes(limits::kChunkBytes));
+  std::size_t asked = 0;
+  std::size_t handed_on = 0;
+  EXPECT_TRUE(await([&] {
+    while (auto request = transport->receive()) {
+      ++asked;
+      BlobReply reply;
+      reply.total = bytes->size();
+      reply.bytes = bytes;
+      if (transport->reply(request->peer, {request->request.id, reply})) ++handed_on;
+    }
+    return asked == kAsked;
+  }));
+  EXPECT_GE(handed_on, limits::kReplyQueue);
+  EXPECT_LT(handed_on, kAsked / 2) << "nobody reads";
+  std::size_t came = 0;
+  EXPECT_TRUE(await([&] {
+    while (receive_frames(dealer)) ++came;
+    return came == handed_on;
+  })) << came
+      << " came of " << handed_on;
+  // Nothing more comes: the next one is the answer to the next request.
+  send_frames(dealer, encode(Request{kAsked + 1, StatusRequest{}}), true);
+  EXPECT_EQ(reply_of(answered(dealer), true).id, kAsked + 1);
+}
+
+TEST_F(ZmqTransportTest, SubscribersOfEpochsAreCounted) {
+  bind({ipc()});
+  const auto hearers = [&] {
+    EXPECT_FALSE(transport->receive());
+    return transport->publish({DaemonId{}, 1, HeartbeatEvent{}});
+  };
+  EXPECT_EQ(hearers(), 0U);
+  zmq::socket_t all = connect(zmq::socket_type::sub, transport->events_endpoint());
+  all.set(zmq::sockopt::subscribe, "moddev/1/");
+  all.set(zmq::sockopt::subscribe, "moddev/1/epoch");
+  zmq::socket_t epochs = connect(zmq::socket_type::sub, transport->events_endpoint());
+  epochs.set(zmq::sockopt::subscribe, "moddev/1/epoch");
+  EXPECT_TRUE(await([&] { return hearers() == 2; })) << "each once, however many topics it names";
+  zmq::socket_t beats = connect(zmq::socket_type::sub, transport->events_endpoint());
+  beats.set(zmq::sockopt::subscribe, "moddev/1/heartbeat");
+  EXPECT_TRUE(await([&] {
+    (void)hearers();
+    return receive_frames(beats).has_value();
+  }));
+  EXPECT_EQ(hearers(), 2U);
+  all.close();
+  EXPECT_TRUE(await([&] { return hearers() == 1; }));
+  epochs.close();
+  EXPECT_TRUE(await([&] { return hearers() == 0; }));
+}
+
 TEST_F(ZmqTransportTest, GarbageIsToldToItsSenderAndServingGoesOn) {
   bind({ipc()});
   zmq::socket_t dealer = connect(zmq::socket_type::dealer, ipc());

@@ -67,16 +67,22 @@ bool FakeTransport::pending() {
   return !exchange_->requests.empty();
 }
 
-void FakeTransport::reply(const Peer& peer, const Reply& reply) {
+bool FakeTransport::reply(const Peer& peer, const Reply& reply) {
   const auto client = exchange_->clients.find(std::stoull(std::string(as_text(*peer.envelope.at(0)))));
-  if (client != exchange_->clients.end()) client->second.inbox.emplace_back(reply);
+  if (client == exchange_->clients.end()) return false;
+  client->second.inbox.emplace_back(reply);
+  return true;
 }
 
-void FakeTransport::publish(const Event& event) {
+std::size_t FakeTransport::publish(const Event& event) {
   published_.push_back(event);
+  std::size_t hearers = 0;
   for (auto& [number, client] : exchange_->clients) {
-    if (client.subscribed) client.inbox.emplace_back(event);
+    if (!client.subscribed) continue;
+    client.inbox.emplace_back(event);
+    ++hearers;
   }
+  return hearers;
 }
 
 }  // namespace moddev::daemon::testing

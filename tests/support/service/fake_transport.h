@@ -31,8 +31,8 @@ class FakeTransport final : public Transport {
   std::optional<Refusal> take_refusal() override;
   std::optional<Arrival> take_arrival() override;
   [[nodiscard]] bool pending() override;
-  void reply(const Peer& peer, const Reply& reply) override;
-  void publish(const Event& event) override;
+  bool reply(const Peer& peer, const Reply& reply) override;
+  std::size_t publish(const Event& event) override;
   [[nodiscard]] std::string endpoint() const override { return "fake"; }
   [[nodiscard]] std::string events_endpoint() const override { return "fake-events"; }
   [[nodiscard]] std::vector<int> descriptors() const override { return {}; }

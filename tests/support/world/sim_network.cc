@@ -145,20 +145,22 @@ std::optional<daemon::IncomingRequest> SimTransport::receive() {
   return std::nullopt;
 }
 
-void SimTransport::reply(const daemon::Peer& peer, const Reply& reply) {
+bool SimTransport::reply(const daemon::Peer& peer, const Reply& reply) {
   if (before_operation) before_operation();
   const std::uint64_t link = number(peer.envelope.at(0));
   if (on_reply) on_reply(link, reply);
   network_.send_reply(link, number(peer.envelope.at(1)), encode(reply));
   if (after_operation) after_operation();
+  return true;
 }
 
-void SimTransport::publish(const Event& event) {
+std::size_t SimTransport::publish(const Event& event) {
   if (before_operation) before_operation();
   if (on_publish) on_publish(event);
   const auto* announce = std::get_if<AnnounceEvent>(&event.body);
   network_.send_event(encode(event), announce != nullptr && !announce->inline_blobs.empty());
   if (after_operation) after_operation();
+  return 0;
 }
 
 // ------------------------------------------------------------------------------------------ a client's end

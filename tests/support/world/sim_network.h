@@ -108,8 +108,8 @@ class SimTransport final : public daemon::Transport {
 
   std::optional<daemon::IncomingRequest> receive() override;
   [[nodiscard]] bool pending() override { return network_.daemon_has_mail(); }
-  void reply(const daemon::Peer& peer, const Reply& reply) override;
-  void publish(const Event& event) override;
+  bool reply(const daemon::Peer& peer, const Reply& reply) override;
+  std::size_t publish(const Event& event) override;
   [[nodiscard]] std::string endpoint() const override { return "sim"; }
   [[nodiscard]] std::string events_endpoint() const override { return "sim-events"; }
   [[nodiscard]] std::vector<int> descriptors() const override { return {}; }
