@@ -24,6 +24,7 @@ add_library(moddev_program STATIC
   moddev/interrupt.cc
   moddev/json.cc
   moddev/keygen.cc
+  moddev/numbers.cc
   moddev/outcome.cc
   moddev/output_file.cc
   moddev/places.cc

@@ -17,6 +17,7 @@
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
 #include "tools/moddev/json_values.h"
+#include "tools/moddev/numbers.h"
 #include "tools/moddev/places.h"
 #include "tools/moddev/retained_files.h"
 #include "tools/moddev/terminal.h"
@@ -211,7 +212,7 @@ void add_cache(CLI::App& program, Invocation& chosen) {
       ->transform(CLI::AsSizeValue(true));
   clean->add_option("--unused-days", flags->days, "Remove what was not used for so many days [30]")
       ->type_name("N")
-      ->check(CLI::Range(0, 36500));
+      ->transform(whole_number(0, 36500));
   command->callback([flags, check, clean, &chosen] {
     if (check->parsed()) {
       chosen = [flags] { return verify(*flags); };

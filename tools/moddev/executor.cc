@@ -24,6 +24,7 @@
 #include "tools/moddev/diagnostics.h"
 #include "tools/moddev/interrupt.h"
 #include "tools/moddev/json.h"
+#include "tools/moddev/numbers.h"
 #include "tools/moddev/printer.h"
 #include "tools/moddev/story.h"
 #include "tools/moddev/terminal.h"
@@ -256,7 +257,7 @@ void add_executor(CLI::App& program, Invocation& chosen) {
       ->type_name("MODULE:SYMBOL");
   command->add_option("--every", flags->every_ms, "and again after so long [1000]")
       ->type_name("MS")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{86'400'000}));
+      ->transform(whole_number(1, 86'400'000));
   command
       ->add_option(
           "--signers", flags->signers,

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
 #include "tools/moddev/history_view.h"
+#include "tools/moddev/numbers.h"
 #include "tools/moddev/printer.h"
 #include "tools/moddev/stats_view.h"
 #include "tools/moddev/terminal.h"
@@ -36,7 +38,7 @@ struct HistoryFlags {
 
 struct DiffFlags {
   Epoch from = 0;
-  Epoch to = 0;
+  std::optional<Epoch> to;
   bool json = false;
   std::string endpoint;
 };
@@ -114,7 +116,7 @@ int run_diff(const DiffFlags& flags) {
   if (!daemon) return failed(daemon.error());
   const auto from = manifest_of(**daemon, flags.from);
   if (!from) return failed(explained(from.error(), ""));
-  const Epoch other = flags.to == 0 ? (*daemon)->hello().committed_epoch : flags.to;
+  const Epoch other = flags.to.value_or((*daemon)->hello().committed_epoch);
   const auto to = manifest_of(**daemon, other);
   if (!to) return failed(explained(to.error(), ""));
   std::string text = flags.json ? json_of_diff(*from, *to) + "\n"
@@ -143,7 +145,7 @@ void add_history(CLI::App& program, Invocation& chosen) {
       ->type_name("");
   command->add_option("--limit", flags->limit, "At most so many epochs, newest first [20]")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->transform(whole_number(1));
   command->add_flag("--json", flags->json, "One JSON object a line for each epoch");
   command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
   command->callback([flags, &chosen] { chosen = [flags] { return run_history(*flags); }; });
@@ -158,7 +160,7 @@ void add_stats(CLI::App& program, Invocation& chosen) {
       ->type_name("");
   command->add_option("--limit", flags->limit, "Count in so many epochs, from the newest [1000]")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->transform(whole_number(1));
   command->add_flag("--json", flags->json, "One JSON object a line for each module");
   command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
   command->callback([flags, &chosen] { chosen = [flags] { return run_stats(*flags); }; });
@@ -167,8 +169,13 @@ void add_stats(CLI::App& program, Invocation& chosen) {
 void add_diff(CLI::App& program, Invocation& chosen) {
   auto flags = std::make_shared<DiffFlags>();
   CLI::App* command = program.add_subcommand("diff", "Show which modules differ between two epochs");
-  command->add_option("FROM", flags->from, "An epoch; 0 is the empty beginning")->required()->type_name("");
-  command->add_option("TO", flags->to, "Another one [the live epoch]")->type_name("");
+  command->add_option("FROM", flags->from, "An epoch; 0 is the empty beginning")
+      ->required()
+      ->type_name("")
+      ->transform(whole_number(0));
+  command->add_option("TO", flags->to, "Another one [the live epoch]")
+      ->type_name("")
+      ->transform(whole_number(0));
   command->add_flag("--json", flags->json, "One JSON object");
   command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
   command->callback([flags, &chosen] { chosen = [flags] { return run_diff(*flags); }; });
@@ -183,7 +190,7 @@ void add_rollback(CLI::App& program, Invocation& chosen) {
       ->type_name("");
   command->add_option("--to", flags->to, "The module's version, or without MODULE the epoch [the one before]")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->transform(whole_number(1));
   command->add_flag("--json", flags->json, "One JSON object");
   command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
   command->callback([flags, &chosen] { chosen = [flags] { return run_rollback(*flags); }; });

@@ -22,6 +22,7 @@
 #include "tools/moddev/config.h"
 #include "tools/moddev/diagnostics.h"
 #include "tools/moddev/interrupt.h"
+#include "tools/moddev/numbers.h"
 #include "tools/moddev/places.h"
 #include "tools/moddev/printer.h"
 #include "tools/moddev/supervise_story.h"
@@ -301,7 +302,7 @@ void add_supervise(CLI::App& program, Invocation& chosen) {
       ->type_name("");
   command->add_option("--workers", flags->workers, "How many processes [1]")
       ->type_name("N")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{supervisor::limits::kWorkers}));
+      ->transform(whole_number(1, supervisor::limits::kWorkers));
   command
       ->add_option(
           "--listen", flags->listen,

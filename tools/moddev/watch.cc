@@ -30,6 +30,7 @@
 #include "tools/moddev/config.h"
 #include "tools/moddev/diagnostics.h"
 #include "tools/moddev/json.h"
+#include "tools/moddev/numbers.h"
 #include "tools/moddev/places.h"
 #include "tools/moddev/printer.h"
 #include "tools/moddev/story.h"
@@ -375,7 +376,7 @@ void add_watch(CLI::App& program, Invocation& chosen) {
       ->add_option("--debounce", flags->debounce_ms,
                    "Wait for so much quiet on a file, although it is proven finished [0]")
       ->type_name("MS")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{60'000}));
+      ->transform(whole_number(0, 60'000));
   command->add_option("--ignore", flags->ignore, "Paths to pass over, in gitignore syntax (repeatable)")
       ->type_name("PATTERN")
       ->allow_extra_args(false);

@@ -17,6 +17,8 @@ std::string told(std::vector<std::string> arguments) {
   add_status(program, chosen);
   add_executor(program, chosen);
   add_wait(program, chosen);
+  add_diff(program, chosen);
+  add_rollback(program, chosen);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants it
   try {
     program.parse(arguments);
@@ -59,6 +61,24 @@ TEST(Usage, AWrongValueNamesItsFlag) {
   EXPECT_NE(text.find("--debounce"), std::string::npos) << text;
   EXPECT_NE(text.find("abc"), std::string::npos) << text;
   EXPECT_NE(told({"watch", "a", "--debounce", "-5"}), "");
+}
+
+/// No other number is taken for it, and nobody has to read the largest double in full.
+TEST(Usage, ANumberThatDoesNotFitIsAnError) {
+  EXPECT_EQ(told({"diff", "3", "0"}), "");
+  EXPECT_EQ(told({"diff", "18446744073709551615"}), "");
+  EXPECT_EQ(told({"diff", "-1"}), "FROM: '-1' is no whole number from 0 on. See `moddev diff --help`.");
+  EXPECT_EQ(told({"diff", "1", "2x"}), "TO: '2x' is no whole number from 0 on. See `moddev diff --help`.");
+  EXPECT_EQ(
+      told({"rollback", "--to", "18446744073709551616"}),
+      "--to: '18446744073709551616' is too large: the largest is 18446744073709551615. See `moddev rollback "
+      "--help`.");
+  EXPECT_EQ(told({"rollback", "--to", "0"}),
+            "--to: '0' is too small: the smallest is 1. See `moddev rollback --help`.");
+  EXPECT_EQ(told({"wait", "--epoch", "1e3"}),
+            "--epoch: '1e3' is no whole number from 1 on. See `moddev wait --help`.");
+  EXPECT_EQ(told({"watch", "a", "--debounce", "60001"}),
+            "--debounce: '60001' is too large: the largest is 60000. See `moddev watch --help`.");
 }
 
 }  // namespace

@@ -1,0 +1,26 @@
+#include "tools/moddev/numbers.h"
+
+#include <charconv>
+#include <string>
+
+namespace moddev::tools {
+
+CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
+  return CLI::Validator(
+      [least, most](std::string& text) -> std::string {
+        std::uint64_t number = 0;
+        const char* end = text.data() + text.size();
+        const auto [stopped, problem] = std::from_chars(text.data(), end, number);
+        const bool digits =
+            stopped == end && (problem == std::errc{} || problem == std::errc::result_out_of_range);
+        if (!digits) return "'" + text + "' is no whole number from " + std::to_string(least) + " on";
+        if (problem != std::errc{} || number > most)
+          return "'" + text + "' is too large: the largest is " + std::to_string(most);
+        if (number < least) return "'" + text + "' is too small: the smallest is " + std::to_string(least);
+        text = std::to_string(number);
+        return {};
+      },
+      "");
+}
+
+}  // namespace moddev::tools
