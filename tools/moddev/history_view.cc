@@ -121,16 +121,21 @@ std::string diff_text(const Manifest& from, const Manifest& to, const Palette& p
   return table.render(palette, "");
 }
 
-std::string rollback_text(const RollbackReply& reply) {
-  std::string text = "Epoch " + std::to_string(reply.epoch) + " is live: " + printable(reply.cause) + ".\n";
-  for (const ModuleChange& change : reply.changes) text += "  " + change_text(change) + "\n";
-  for (const HoldReport& hold : reply.holds) {
+std::string holds_text(const std::vector<HoldReport>& holds) {
+  std::string text;
+  for (const HoldReport& hold : holds) {
     text += printable(hold.module) +
             (hold.version == 0 ? " is kept out"
                                : " has the bytes of version " + std::to_string(hold.version) + " again") +
             " until " + printable(hold.path) + " changes: the next rebuild goes live again.\n";
   }
   return text;
+}
+
+std::string rollback_text(const RollbackReply& reply) {
+  std::string text = "Epoch " + std::to_string(reply.epoch) + " is live: " + printable(reply.cause) + ".\n";
+  for (const ModuleChange& change : reply.changes) text += "  " + change_text(change) + "\n";
+  return text + holds_text(reply.holds);
 }
 
 }  // namespace moddev::tools

@@ -19,6 +19,8 @@ namespace moddev::tools {
 [[nodiscard]] std::string diff_text(const Manifest& from, const Manifest& to, const Palette& palette);
 [[nodiscard]] std::string json_of_diff(const Manifest& from, const Manifest& to);
 
+/// One line for each module that does not follow its file, and what ends that.
+[[nodiscard]] std::string holds_text(const std::vector<HoldReport>& holds);
 [[nodiscard]] std::string rollback_text(const RollbackReply& reply);
 [[nodiscard]] std::string json_of(const RollbackReply& reply);
 

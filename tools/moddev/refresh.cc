@@ -8,6 +8,7 @@
 #include "tools/moddev/asking.h"
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
+#include "tools/moddev/history_view.h"
 #include "tools/moddev/outcome.h"
 #include "tools/moddev/printer.h"
 
@@ -34,7 +35,11 @@ int run_refresh(const std::string& endpoint) {
     complain("Everything else in " + (*daemon)->hello().directory + " is published: " + live + ".");
     return kFailed;
   }
-  return answered("Everything in " + (*daemon)->hello().directory + " is published: " + live + ".\n");
+  // A rollback's wish goes before what is on disk.
+  const auto status = (*daemon)->ask_for<StatusReply>(StatusRequest{}, kAnswerPatience);
+  const std::string held = status ? holds_text(status->holds) : "";
+  return answered((held.empty() ? "Everything in " : "Everything else in ") + (*daemon)->hello().directory +
+                  " is published: " + live + ".\n" + held);
 }
 
 }  // namespace

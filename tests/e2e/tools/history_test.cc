@@ -92,6 +92,12 @@ TEST_F(History, DiffOfAnyTwoEpochs) {
   EXPECT_EQ(missing.exit_code, 1);
   EXPECT_THAT(missing.err, HasSubstr("99"));
   EXPECT_EQ(yard_.run({"diff"}).exit_code, 2);
+  EXPECT_THAT(yard_.run({"diff", "4", "0"}).out, StartsWith("removed  helper")) << "0 is the empty beginning";
+  EXPECT_THAT(yard_.run({"diff", "0", "4"}).out, StartsWith("added  helper"));
+  EXPECT_THAT(yard_.run({"diff", "0", "0"}).out, HasSubstr("are the same"));
+  const Ran negative = yard_.run({"diff", "-1"});
+  EXPECT_EQ(negative.exit_code, 2);
+  EXPECT_THAT(negative.err, HasSubstr("'-1' is no whole number"));
 }
 
 TEST_F(History, RollbackIsANewEpochThatTheNextRebuildEnds) {
@@ -101,7 +107,11 @@ TEST_F(History, RollbackIsANewEpochThatTheNextRebuildEnds) {
   EXPECT_EQ(executor_.event("called", [](const Json& json) { return json["epoch"] == 5; })["result"], 1);
   EXPECT_THAT(yard_.run({"status"}).out,
               HasSubstr("the bytes of version 1 again, until libscorer.so changes"));
-  EXPECT_EQ(yard_.run({"refresh"}).exit_code, 0);
+  const Ran refreshed = yard_.run({"refresh"});
+  EXPECT_EQ(refreshed.exit_code, 0) << "it is as the user wished";
+  EXPECT_THAT(refreshed.out,
+              AllOf(StartsWith("Everything else in "),
+                    HasSubstr("scorer has the bytes of version 1 again until libscorer.so changes")));
   EXPECT_EQ(Json::parse(yard_.run({"status", "--json"}).out)["committed_epoch"], 5) << "a held module stays";
   yard_.write_module("scorer", 9);
   EXPECT_EQ(executor_.event("called", [](const Json& json) { return json["epoch"] == 6; })["result"], 9);
