@@ -10,12 +10,15 @@
 #include <utility>
 #include <vector>
 
+#include "client/src/limits.h"
 #include "protocol/digest.h"
 #include "protocol/limits.h"
 #include "protocol/name_match.h"
+#include "protocol/patch.h"
 #include "tools/moddev/asking.h"
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
+#include "tools/moddev/numbers.h"
 #include "tools/moddev/output_file.h"
 #include "tools/moddev/terminal.h"
 
@@ -104,14 +107,52 @@ Result<ModuleReply> find_module(client::Requester& daemon, const FetchFlags& fla
   return daemon.ask_for<ModuleReply>(ModuleRequest{*name, 0, {}, flags.version}, kPiecePatience);
 }
 
-Status take_pieces(client::Requester& daemon, const ModuleEntry& module, Output& output) {
-  for (std::uint64_t offset = 0; offset < module.size;) {
-    const std::uint64_t length = std::min<std::uint64_t>(limits::kChunkBytes, module.size - offset);
-    auto piece = daemon.ask_for<BlobReply>(BlobRequest{module.digest, offset, length}, kPiecePatience);
+/// Over a socket of this machine whole bytes are faster.
+bool may_come_encoded(const client::Requester& daemon, const ModuleEntry& module) {
+  return !daemon.endpoint().starts_with("ipc:") && module.size >= client::limits::kEncodedFrom &&
+         module.size <= client::limits::kEncodedUpTo;
+}
+
+Error wrong_piece() {
+  return {ErrorCode::kCorrupt, "The daemon sent a piece of another size than it was asked for."};
+}
+
+/// The piece from `offset` on, of the module's bytes or of what they are encoded in.
+Result<BlobReply> take_piece(client::Requester& daemon, const ModuleEntry& module, std::uint64_t offset,
+                             bool encoded) {
+  BlobRequest request{module.digest, offset,
+                      std::min<std::uint64_t>(limits::kChunkBytes, module.size - offset)};
+  if (encoded) request.accept = {Encoding::kZstd};
+  auto piece = daemon.ask_for<BlobReply>(request, kPiecePatience);
+  if (!piece) return piece.error();
+  if (!piece->bytes || piece->bytes->empty() || piece->bytes->size() > request.length) return wrong_piece();
+  return piece;
+}
+
+/// The frame whose first piece is `first`; decoded and checked.
+Status take_encoded(client::Requester& daemon, const ModuleEntry& module, const BlobReply& first,
+                    Output& output) {
+  if (first.wire_total >= module.size) return wrong_piece();
+  Bytes frame = *first.bytes;
+  while (frame.size() < first.wire_total) {
+    const auto piece = take_piece(daemon, module, frame.size(), true);
     if (!piece) return piece.error();
-    if (!piece->bytes || piece->bytes->empty() || piece->bytes->size() > length) {
-      return Error{ErrorCode::kCorrupt, "The daemon sent a piece of another size than it was asked for."};
-    }
+    if (piece->encoding != Encoding::kZstd || piece->wire_total != first.wire_total)
+      return Error{ErrorCode::kUnavailable,
+                   "The daemon encoded " + module.name + " anew meanwhile. Ask again."};
+    frame.insert(frame.end(), piece->bytes->begin(), piece->bytes->end());
+  }
+  const auto bytes = decompress(frame, module.digest, module.size);
+  if (!bytes) return bytes.error();
+  return output.write(*bytes);
+}
+
+Status take_pieces(client::Requester& daemon, const ModuleEntry& module, Output& output) {
+  const bool encoded = may_come_encoded(daemon, module);
+  for (std::uint64_t offset = 0; offset < module.size;) {
+    const auto piece = take_piece(daemon, module, offset, encoded && offset == 0);
+    if (!piece) return piece.error();
+    if (piece->encoding != Encoding::kPlain) return take_encoded(daemon, module, *piece, output);
     MODDEV_TRY(output.write(*piece->bytes));
     offset += piece->bytes->size();
   }
@@ -197,10 +238,10 @@ void add_fetch(CLI::App& program, Invocation& chosen) {
   CLI::Option* version =
       command->add_option("--version", flags->version, "This version instead of the newest one")
           ->type_name("N")
-          ->check(CLI::PositiveNumber);
+          ->transform(whole_number(1));
   command->add_option("--epoch", flags->epoch, "As it was in this epoch")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->transform(whole_number(1))
       ->excludes(version);
   command
       ->add_option("-o,--output", flags->output,

@@ -148,5 +148,22 @@ TEST_F(FetchTarget, AWholeEpochDoesNotGoToStandardOutput) {
   EXPECT_EQ(yard_.run({"fetch", "weights", "-o", "/dev/stdout"}).out, "content\n") << "by every name of it";
 }
 
+/// From another machine fewer bytes are worth the work of unpacking them.
+TEST(FetchOverTcp, ALargeModuleComesCompressed) {
+  Yard yard;
+  std::string large;
+  for (int i = 0; large.size() < 3'500'000; ++i) large += "weight " + std::to_string(i) + "\n";
+  Yard::write_file(yard.build() + "/weights.bin", large);
+  Process daemon = yard.start({"watch", yard.build(), "--json", "--bind", "tcp://127.0.0.1:*"});
+  const std::string endpoint = daemon.event("listening")["endpoint"];
+  daemon.event("committed");
+  const Ran ran = yard.run({"fetch", "weights", "-o", "copy", "--endpoint", endpoint});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(Yard::read_file(yard.path() + "/work/copy"), large);
+  const Json sent = Json::parse(yard.run({"status", "--json", "--endpoint", endpoint}).out)["transfers"];
+  EXPECT_GT(sent["zstd_bytes"], 0) << sent;
+  EXPECT_EQ(sent["plain_bytes"], 0) << sent;
+}
+
 }  // namespace
 }  // namespace moddev::e2e
