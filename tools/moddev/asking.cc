@@ -4,14 +4,15 @@
 
 namespace moddev::tools {
 
-Result<std::unique_ptr<client::Requester>> reach_daemon(const std::string& endpoint) {
+Result<std::unique_ptr<client::Requester>> reach_daemon(const std::string& endpoint,
+                                                        std::chrono::milliseconds patience) {
   const auto here = client::Surroundings::of_this_process();
   const auto found = client::discover_endpoint(endpoint, here);
   if (!found) return found.error();
   auto keys = client::discover_keys("", {}, here);
   if (!keys) return keys.error();
   auto requester =
-      client::Requester::open(found->endpoint, "moddev " MODDEV_VERSION, kAnswerPatience, std::move(*keys));
+      client::Requester::open(found->endpoint, "moddev " MODDEV_VERSION, patience, std::move(*keys));
   if (!requester) return explained(requester.error(), found->source);
   return requester;
 }

@@ -19,7 +19,8 @@ inline constexpr const char* kEndpointHelp =
 
 /// `endpoint`: what the flag said, empty when it was not given. Errors: kUnavailable "Nothing answers at
 /// ...", which says how to start a daemon.
-[[nodiscard]] Result<std::unique_ptr<client::Requester>> reach_daemon(const std::string& endpoint);
+[[nodiscard]] Result<std::unique_ptr<client::Requester>> reach_daemon(
+    const std::string& endpoint, std::chrono::milliseconds patience = kAnswerPatience);
 
 /// A daemon that went away in the middle: the same message.
 [[nodiscard]] Error explained(const Error& error, const std::string& source);

@@ -12,6 +12,7 @@
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
 #include "tools/moddev/interrupt.h"
+#include "tools/moddev/numbers.h"
 #include "tools/moddev/printer.h"
 #include "tools/moddev/wait_goal.h"
 
@@ -29,19 +30,34 @@ struct WaitFlags {
   std::string endpoint;
 };
 
-/// Asks once. A daemon that is not there (any more) is waited for as well.
-WaitOutcome look(std::unique_ptr<client::Requester>& daemon, const WaitFlags& flags) {
+/// A short --timeout is time enough to look once.
+constexpr Duration kFirstLook = std::chrono::seconds(1);
+
+/// What is left until `deadline`, but not longer than any answer may take.
+std::chrono::milliseconds patience_until(TimePoint deadline, TimePoint now) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(std::max(deadline - now, Duration::zero()));
+  return std::min<std::chrono::milliseconds>(left, kAnswerPatience);
+}
+
+/// Asks once, until `deadline`. A daemon that is not there (any more) is waited for as well: its error.
+Result<WaitOutcome> look(std::unique_ptr<client::Requester>& daemon, const WaitFlags& flags, Clock& clock,
+                         TimePoint deadline) {
   if (!daemon) {
-    auto found = reach_daemon(flags.endpoint);
-    if (!found) return {WaitOutcome::Kind::kNotYet, found.error().message};
+    auto found = reach_daemon(flags.endpoint, patience_until(deadline, clock.now()));
+    if (!found) return found.error();
     daemon = std::move(*found);
   }
   // The pending epoch first: if it is decided in between, the status tells, and nothing looks refused.
-  const auto snapshot = daemon->ask_for<SnapshotReply>(SnapshotRequest{}, kAnswerPatience);
-  const auto status = daemon->ask_for<StatusReply>(StatusRequest{}, kAnswerPatience);
-  if (snapshot && status) return judge(*status, snapshot->pending.has_value(), {flags.epoch});
-  daemon.reset();
-  return {WaitOutcome::Kind::kNotYet, (snapshot ? status.error() : snapshot.error()).message};
+  const auto snapshot =
+      daemon->ask_for<SnapshotReply>(SnapshotRequest{}, patience_until(deadline, clock.now()));
+  if (!snapshot) return daemon.reset(), snapshot.error();
+  const auto status = daemon->ask_for<StatusReply>(StatusRequest{}, patience_until(deadline, clock.now()));
+  if (!status) return daemon.reset(), status.error();
+  return judge(*status, snapshot->pending.has_value(), {flags.epoch});
+}
+
+bool may_come_yet(const Error& error) {
+  return error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kTimeout;
 }
 
 int run_wait(const WaitFlags& flags) {
@@ -51,32 +67,31 @@ int run_wait(const WaitFlags& flags) {
   }
   auto interrupt = Interrupt::create();
   if (!interrupt) return failed(interrupt.error());
-  // What is wrong for good is not waited for.
-  auto reached = reach_daemon(flags.endpoint);
-  if (!reached && reached.error().code != ErrorCode::kUnavailable &&
-      reached.error().code != ErrorCode::kTimeout) {
-    return failed(reached.error());
-  }
-  std::unique_ptr<client::Requester> daemon;
-  if (reached) daemon = std::move(*reached);
 
   SystemClock clock;
+  const TimePoint begin = clock.now();
   const TimePoint deadline =
-      clock.now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(flags.timeout_s));
+      begin + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(flags.timeout_s));
+  std::unique_ptr<client::Requester> daemon;
+  std::string missing;
   Duration pause = kLookFirst;
   for (;;) {
-    const WaitOutcome outcome = look(daemon, flags);
-    if (outcome.kind == WaitOutcome::Kind::kReached) {
-      return answered(outcome.text + "\n");
-    }
-    if (outcome.kind == WaitOutcome::Kind::kRefused) {
-      complain(outcome.text + ". `moddev watch` said why; a change of the files makes the next epoch.");
+    const bool first = missing.empty();
+    const TimePoint until = std::max(deadline, begin + kFirstLook);
+    const auto outcome = look(daemon, flags, clock, first ? until : deadline);
+    // What is wrong for good is not waited for.
+    if (!outcome && first && !may_come_yet(outcome.error())) return failed(outcome.error());
+    if (outcome && outcome->kind == WaitOutcome::Kind::kReached) return answered(outcome->text + "\n");
+    if (outcome && outcome->kind == WaitOutcome::Kind::kRefused) {
+      complain(outcome->text + ". `moddev watch` said why; a change of the files makes the next epoch.");
       return kFailed;
     }
     const Duration left = deadline - clock.now();
+    // The last look is cut short by the deadline: that is not what is missing.
+    if (outcome) missing = outcome->text;
+    if (!outcome && (first || left > Duration::zero())) missing = outcome.error().message;
     if (left <= Duration::zero()) {
-      complain("Not within the time of --timeout: " + outcome.text +
-               (outcome.text.ends_with('.') ? "" : "."));
+      complain("Not within the time of --timeout: " + missing + (missing.ends_with('.') ? "" : "."));
       return kFailed;
     }
     if ((*interrupt)->within(std::min(left, pause))) return kFailed;
@@ -92,7 +107,7 @@ void add_wait(CLI::App& program, Invocation& chosen) {
       program.add_subcommand("wait", "Return when every executor runs an epoch; the exit code tells");
   command->add_option("--epoch", flags->epoch, "This epoch or a newer one")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->transform(whole_number(1));
   command->add_flag("--live", flags->live, "The newest epoch there is");
   command->add_option("--timeout", flags->timeout_s, "Give up after so long [60]")
       ->type_name("SECONDS")

@@ -434,6 +434,20 @@ TEST(Wait, TellsWithItsExitCode) {
   EXPECT_THAT(refused.err, HasSubstr("was refused"));
 }
 
+/// A daemon that is stopped takes the connection and says nothing.
+TEST(Wait, EndsInItsTimeAlsoWhenTheDaemonIsSilent) {
+  Yard yard;
+  const Process daemon = yard.watch();
+  daemon.signal(SIGSTOP);
+  const auto begin = std::chrono::steady_clock::now();
+  const Ran ran = yard.run({"wait", "--live", "--timeout", "2"});
+  const auto took = std::chrono::steady_clock::now() - begin;
+  daemon.signal(SIGCONT);
+  EXPECT_EQ(ran.exit_code, 1);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("Not within the time of --timeout"), HasSubstr("No answer from")));
+  EXPECT_LT(took, std::chrono::seconds(5)) << "as long as an answer may take";
+}
+
 TEST(Doctor, SaysWhatIsWeakAndWhatToDo) {
   Yard yard;
   yard.write_module("scorer", 1);
