@@ -42,6 +42,9 @@ class Follower:
                 header = msgpack.unpackb(packed)
                 if header["id"] != self.ids:
                     continue  # late, and given up already
+                if header["type"] == "error" and header.get("retry_after_ms", 0) > 0:
+                    time.sleep(min(header["retry_after_ms"] / 1000, max(0, self.deadline - time.monotonic())))
+                    break  # busy
                 if header["type"] == "error":
                     raise SystemExit(f"follow: {header['code']}: {header['message']}")
                 return header, b"".join(payload)

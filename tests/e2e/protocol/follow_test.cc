@@ -95,6 +95,35 @@ class Driver {
   std::thread thread_;
 };
 
+/// "Busy, ask again" is no failure.
+TEST(FollowBusy, IsAskedAgain) {
+  const testing::TemporaryDirectory directory;
+  const std::string endpoint = "ipc://" + directory.path() + "/d.sock";
+  auto bound = ZmqTransport::bind({endpoint});
+  ASSERT_TRUE(bound.ok()) << bound.error().message;
+  std::atomic<int> asked = 0;
+  std::atomic<bool> stopped = false;
+  std::thread busy([&] {
+    while (!stopped) {
+      while (auto request = (*bound)->receive()) {
+        const bool first = asked++ == 0;
+        (*bound)->reply(request->peer,
+                        {request->request.id, ErrorReply{first ? ErrorCode::kLimit : ErrorCode::kRefused,
+                                                         first ? "busy" : "never", first ? 20 : 0}});
+      }
+      std::vector<pollfd> waits;
+      for (const int fd : (*bound)->descriptors()) waits.push_back({fd, POLLIN, 0});
+      ::poll(waits.data(), waits.size(), 5);
+    }
+  });
+  const Followed followed = follow(endpoint + " --timeout 60");
+  stopped = true;
+  busy.join();
+  EXPECT_EQ(followed.exit_code, 1);
+  EXPECT_EQ(asked, 2);
+  EXPECT_THAT(followed.lines, ElementsAre("follow: refused: never"));
+}
+
 class FollowInPython : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
