@@ -158,11 +158,14 @@ std::string json_line(const ClientEvent& event, const std::string& id) {
   switch (event.kind) {
     case Kind::kJoined:
       return line_of({{"event", "joined"}, {"id", id}, {"epoch", event.epoch}});
-    case Kind::kApplied:
-      return line_of({{"event", "applied"},
-                      {"epoch", event.epoch},
-                      {"modules", event.modules},
-                      {"elapsed_us", event.elapsed_us}});
+    case Kind::kApplied: {
+      Json line = {{"event", "applied"},
+                   {"epoch", event.epoch},
+                   {"modules", event.modules},
+                   {"elapsed_us", event.elapsed_us}};
+      if (!event.message.empty()) line["notice"] = event.message;
+      return line_of(line);
+    }
     case Kind::kFailed:
       return line_of(
           {{"event", "failed"}, {"epoch", event.epoch}, {"module", event.module}, {"error", event.message}});

@@ -1,6 +1,7 @@
 // The `moddev` program: which command was asked for, and its exit code. Each command has a file of its own.
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <sstream>
 
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
@@ -43,7 +44,9 @@ int main(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& asked) {
-    return program.exit(asked);
+    std::ostringstream text;
+    (void)program.exit(asked, text, text);
+    return answered(text.str());
   } catch (const CLI::ParseError& problem) {
     complain(explain(program, problem));
     return kWrongUsage;

@@ -129,7 +129,7 @@ std::vector<std::string> WatchStory::tell(const daemon::DaemonEvent& event, Wall
   return {};
 }
 
-std::string ExecutorStory::tell(const ClientEvent& event, WallTime at) const {
+std::string ExecutorStory::tell(const ClientEvent& event, WallTime at) {
   using Kind = ClientEvent::Kind;
   std::string names;
   for (const std::string& name : event.modules) names += (names.empty() ? "" : ", ") + printable(name);
@@ -139,11 +139,15 @@ std::string ExecutorStory::tell(const ClientEvent& event, WallTime at) const {
     case Kind::kApplied:
       return told(palette_, at, Colour::kGood, "applied",
                   epoch_text(event.epoch) + "  " + names + "  " +
-                      human_duration(std::chrono::microseconds(event.elapsed_us)));
+                      human_duration(std::chrono::microseconds(event.elapsed_us))) +
+             (event.message.empty() || event.message == last_stale_
+                  ? ""
+                  : "\n" + told(palette_, at, Colour::kNotice, "notice", printable(event.message)));
     case Kind::kFailed:
       return told(palette_, at, Colour::kBad, "failed",
                   epoch_text(event.epoch) + "  " + printable(event.module) + ": " + demangled(event.message));
     case Kind::kStale:
+      last_stale_ = event.message;
       return told(palette_, at, Colour::kNotice, "stale", printable(event.message));
     case Kind::kAborted:
       return told(palette_, at, Colour::kNotice, "kept",

@@ -44,7 +44,7 @@ class WatchStory {
 class ExecutorStory {
  public:
   ExecutorStory(Palette palette, std::string name) : palette_(palette), name_(std::move(name)) {}
-  [[nodiscard]] std::string tell(const ClientEvent& event, WallTime at) const;
+  [[nodiscard]] std::string tell(const ClientEvent& event, WallTime at);
   /// Empty when the same was told before.
   [[nodiscard]] std::string tell(const Call& call, WallTime at);
 
@@ -52,6 +52,7 @@ class ExecutorStory {
   Palette palette_;
   std::string name_;
   std::string last_call_;
+  std::string last_stale_;  // why
 };
 
 }  // namespace moddev::tools

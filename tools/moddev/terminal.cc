@@ -77,8 +77,8 @@ std::string day_and_time(WallTime at) {
   ::localtime_r(&seconds, &local);
   constexpr std::array kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  return formatted("%2d ", local.tm_mday) + kMonths[static_cast<std::size_t>(local.tm_mon)] + " " +
-         clock_time(at);
+  return formatted("%2d ", local.tm_mday) + kMonths[static_cast<std::size_t>(local.tm_mon)] +
+         formatted(" %d ", local.tm_year + 1900) + clock_time(at);
 }
 
 std::string utc_time(WallTime at) {

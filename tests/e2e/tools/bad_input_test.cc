@@ -138,7 +138,8 @@ TEST(BadInput, AnOutputThatCannotBeWritten) {
   Yard yard;
   Process daemon = yard.watch();
   const std::vector<std::vector<std::string>> commands = {
-      {"status"}, {"status", "--json"}, {"history"}, {"refresh"}, {"doctor", yard.build()}, {"executor"}};
+      {"status"},   {"status", "--json"}, {"history"},   {"refresh"},        {"doctor", yard.build()},
+      {"executor"}, {"--help"},           {"--version"}, {"watch", "--help"}};
   for (const std::vector<std::string>& command : commands) {
     const int full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
     ASSERT_GE(full, 0);

@@ -66,9 +66,9 @@ TEST_F(HistoryText, SaysWhatWhenWhoAndHowLong) {
   refused.applied_total = 0;
   refused.failures = {{"w2", "scorer", "undefined symbol: _ZN3foo3barEv"}};
   EXPECT_EQ(history_text({refused, committed()}, kPlain),
-            "epoch 8  25 Nov 12:31:07  refused  scorer 7 (16.4 KB), old removed\n"
+            "epoch 8  25 Nov 2025 12:31:07  refused  scorer 7 (16.4 KB), old removed\n"
             "    w2: scorer  undefined symbol: foo::bar()\n"
-            "epoch 7  25 Nov 12:31:07  live     scorer 7 (16.4 KB), old removed  w1, w2 in 4.1 ms\n");
+            "epoch 7  25 Nov 2025 12:31:07  live     scorer 7 (16.4 KB), old removed  w1, w2 in 4.1 ms\n");
 }
 
 TEST_F(HistoryText, CutsWhatIsLong) {

@@ -121,6 +121,11 @@ TEST(ExecutorJson, EachEvent) {
   event.elapsed_us = 412;
   EXPECT_EQ(json_line(event, "me"),
             R"({"event":"applied","epoch":3,"modules":["base","scorer"],"elapsed_us":412})");
+  event.message = "The daemon's history is a new one.";
+  EXPECT_EQ(
+      json_line(event, "id"),
+      R"({"event":"applied","epoch":3,"modules":["base","scorer"],"elapsed_us":412,"notice":"The daemon's history is a new one."})");
+  event.message.clear();
   event.kind = ClientEvent::Kind::kFailed;
   event.module = "scorer";
   event.message = "no";

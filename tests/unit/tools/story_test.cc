@@ -131,13 +131,21 @@ TEST_F(StoryTest, AnExecutorTellsACallAgainOnlyWhenItDiffers) {
 }
 
 TEST_F(StoryTest, AnExecutorTellsWhatHappensToIt) {
-  const ExecutorStory story(Palette(false), "w1");
+  ExecutorStory story(Palette(false), "w1");
   ClientEvent event;
   event.kind = ClientEvent::Kind::kApplied;
   event.epoch = 3;
   event.modules = {"base", "scorer"};
   event.elapsed_us = 412;
   EXPECT_EQ(story.tell(event, kAt), "12:31:07  applied    epoch 3  base, scorer  0.41 ms");
+  event.message = "The daemon's history is a new one.";
+  EXPECT_EQ(story.tell(event, kAt),
+            "12:31:07  applied    epoch 3  base, scorer  0.41 ms\n"
+            "12:31:07  notice     The daemon's history is a new one.");
+  event.kind = ClientEvent::Kind::kStale;
+  EXPECT_EQ(story.tell(event, kAt), "12:31:07  stale      The daemon's history is a new one.");
+  event.kind = ClientEvent::Kind::kApplied;
+  EXPECT_EQ(story.tell(event, kAt), "12:31:07  applied    epoch 3  base, scorer  0.41 ms") << "told already";
   event.kind = ClientEvent::Kind::kFailed;
   event.module = "scorer";
   event.message = "undefined symbol: _Z1fi";
