@@ -15,6 +15,7 @@
 #include "tools/moddev/audit_view.h"
 #include "tools/moddev/command.h"
 #include "tools/moddev/diagnostics.h"
+#include "tools/moddev/numbers.h"
 #include "tools/moddev/places.h"
 
 namespace moddev::tools {
@@ -111,7 +112,7 @@ void add_audit(CLI::App& program, Invocation& chosen) {
       ->type_name("");
   command->add_option("--last", flags->last, "At most so many entries, newest first [50]")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->transform(whole_number(1));
   command
       ->add_option("--who", flags->who,
                    "Only of this one: you, the name of a key, an address, an executor; * is any part")
