@@ -32,8 +32,8 @@ class AuditView : public ::testing::Test {
 
 TEST_F(AuditView, OneLineEachWithItsCount) {
   EXPECT_EQ(audit_text({applied, refused}, Palette(false)),
-            "25 Nov 12:31:07  applied  laptop (10.0.0.2)  w1: epoch 7\n"
-            "25 Nov 12:31:07  refused  10.0.0.9           no?[31m key  (12 times since 12:31:00)\n");
+            "25 Nov 2025 12:31:07  applied  laptop (10.0.0.2)  w1: epoch 7\n"
+            "25 Nov 2025 12:31:07  refused  10.0.0.9           no?[31m key  (12 times since 12:31:00)\n");
 }
 
 TEST_F(AuditView, JsonHasStableKeys) {
