@@ -73,6 +73,9 @@ function(moddev_add_test name)
   add_executable(${name} ${elsewhere} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main moddev_build_flags)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  # What is tested is in the libraries, as optimised as the preset says. A test's own lines run once, and the
+  # compiler needs half the time for them.
+  target_compile_options(${name} PRIVATE -O0)
   if(NOT elsewhere)
     gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${ARG_KIND} TIMEOUT ${ARG_TIMEOUT})
   endif()
