@@ -268,6 +268,10 @@ void DaemonProcess::fill_disk(bool blobs, bool journal) {
   if (disk_.disk() != nullptr) disk_.disk()->full = journal;
 }
 
+bool DaemonProcess::journal_is_full() const {
+  return disk_.is_full();
+}
+
 void DaemonProcess::hold_events(bool held) {
   late_ = held;
   if (events_) events_->hold_back(held);

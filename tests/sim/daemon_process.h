@@ -43,6 +43,7 @@ class JournalDirectory {
   void damage(Random& random);
   /// What stands between the journal and the disk; nothing for one in memory.
   [[nodiscard]] daemon::testing::PowerCutDisk* disk() { return disk_ ? &*disk_ : nullptr; }
+  [[nodiscard]] bool is_full() const { return disk_ && disk_->full; }
   /// Keeps a copy to return to: the disk of the planted bug.
   void remember();
   void forget_since_remembered();
@@ -89,6 +90,7 @@ class DaemonProcess {
   /// The disk has no room for `blobs`, for the journal, or for both.
   void fill_disk(bool blobs, bool journal);
   void free_disk() { fill_disk(false, false); }
+  [[nodiscard]] bool journal_is_full() const;
 
   [[nodiscard]] bool up() const { return daemon_ != nullptr; }
   /// Steps; returns false when it was killed meanwhile.

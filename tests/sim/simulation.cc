@@ -362,7 +362,8 @@ void Simulation::step_daemon() {
   bounded_.step(0, now_);
   // Pauses, sleeping machines and restarts are not its own time.
   const Duration awake = now_ - std::max(daemon_stepped_, daemon_paused_until_);
-  in_time_.passed(std::clamp(awake, Duration::zero(), Duration(seconds(1))));
+  // Nor can it decide what it cannot record.
+  if (!daemon_.journal_is_full()) in_time_.passed(std::clamp(awake, Duration::zero(), Duration(seconds(1))));
   daemon_stepped_ = now_;
   const bool alive = daemon_.step(now_, wall());
   if (!alive) {
