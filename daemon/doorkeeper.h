@@ -88,7 +88,7 @@ class Doorkeeper {
 
   std::string trust_file_;
   uid_t uid_;
-  std::optional<FileStamp> stamp_;
+  std::optional<FileVersion> stamp_;
   bool read_ = false;
   TrustList trusted_;
   std::string ignored_key_;

@@ -94,6 +94,9 @@ class Parser {
       MODDEV_TRY(texts(name, value, name == "who" ? who : name == "may" ? may : modules));
     }
     if (!who || !may) return wrong(table.source(), "an [[access]] needs `who` and `may`.");
+    if (who->empty() || (modules && modules->empty()))
+      return wrong(table.source(),
+                   "an empty list in an [[access]] fits nobody and nothing: leave the rule out.");
     configuration_.access->push_back(
         {std::move(*who), std::move(*may), std::move(modules).value_or(std::vector<std::string>{"*"})});
     return {};

@@ -45,6 +45,20 @@ Status check_access(const std::string& path, const struct stat& info, Secrecy se
                    path + "`" + (secret ? ", and make a new key if others have an account here." : ".")};
 }
 
+/// Who may write the directory may put another file in the place of this one, or take it away.
+Status check_directory(const std::string& path, uid_t uid) {
+  std::string directory = std::filesystem::path(path).parent_path().string();
+  if (directory.empty()) directory = ".";
+  struct stat info {};
+  if (::stat(directory.c_str(), &info) != 0) return errno_error("Cannot look at " + directory, errno);
+  const bool owned = info.st_uid == uid || info.st_uid == 0;
+  // In a sticky directory others can neither remove nor rename what is not theirs.
+  if (owned && ((info.st_mode & 022) == 0 || (info.st_mode & S_ISVTX) != 0)) return {};
+  return Error{ErrorCode::kPermission,
+               path + " is in a directory in which others can replace it. Run `chmod go-w " + directory +
+                   "`" + (owned ? "." : ", and `chown " + std::to_string(uid) + " " + directory + "`.")};
+}
+
 }  // namespace
 
 Result<std::string> read_private_file(const std::string& path, Secrecy secrecy, uid_t uid, std::size_t most) {
@@ -58,6 +72,7 @@ Result<std::string> read_private_file(const std::string& path, Secrecy secrecy, 
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return errno_error("Cannot look at " + path, errno);
   MODDEV_TRY(check_access(path, info, secrecy, uid));
+  MODDEV_TRY(check_directory(path, uid));
   std::string content;
   for (;;) {
     const std::size_t had = content.size();
@@ -77,10 +92,10 @@ Result<std::string> read_private_file(const std::string& path, Secrecy secrecy, 
   }
 }
 
-std::optional<FileStamp> stamp_of(const std::string& path) {
+std::optional<FileVersion> stamp_of(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return std::nullopt;
-  return FileStamp{info.st_dev, info.st_ino, info.st_size, in_ns(info.st_mtim), in_ns(info.st_ctim)};
+  return FileVersion{info.st_dev, info.st_ino, info.st_size, in_ns(info.st_mtim), in_ns(info.st_ctim)};
 }
 
 Status write_private_file(const std::string& path, std::string_view content, Secrecy secrecy,

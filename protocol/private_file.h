@@ -32,15 +32,15 @@ enum class Secrecy : std::uint8_t {
                                                     std::size_t most = limits::kKeyFileBytes);
 
 /// What tells whether a file has changed (stat(2)); nothing when it is not there.
-struct FileStamp {
+struct FileVersion {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
   std::int64_t size = 0;
   std::int64_t modified_ns = 0;
   std::int64_t changed_ns = 0;
-  friend bool operator==(const FileStamp&, const FileStamp&) = default;
+  friend bool operator==(const FileVersion&, const FileVersion&) = default;
 };
-[[nodiscard]] std::optional<FileStamp> stamp_of(const std::string& path);
+[[nodiscard]] std::optional<FileVersion> stamp_of(const std::string& path);
 
 enum class Existing : std::uint8_t { kKeep, kReplace };
 

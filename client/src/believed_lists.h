@@ -27,7 +27,7 @@ class BelievedLists {
   [[nodiscard]] std::optional<Believed> changed();
 
  private:
-  using Stamps = std::vector<std::pair<std::string, std::optional<FileStamp>>>;
+  using Stamps = std::vector<std::pair<std::string, std::optional<FileVersion>>>;
   [[nodiscard]] Stamps stamps() const;
 
   std::vector<std::string> signers_;

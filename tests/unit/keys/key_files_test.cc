@@ -147,6 +147,28 @@ TEST_F(KeyFiles, ASecretIsNeverReplacedUnasked) {
   EXPECT_EQ(files, 1U) << "nothing temporary is left";
 }
 
+// Others could have replaced it, or brought back the list from before a revocation.
+TEST_F(KeyFiles, ADirectoryThatOthersMayWriteIsNoPlaceForKeys) {
+  namespace fs = std::filesystem;
+  const std::string file = path("open/s");
+  fs::create_directory(path("open"));
+  ASSERT_TRUE(write_private_file(file, "one", Secrecy::kSecret, Existing::kKeep));
+  for (const unsigned mode : {0777U, 0770U, 0707U}) {
+    fs::permissions(path("open"), static_cast<fs::perms>(mode));
+    for (const Secrecy secrecy : {Secrecy::kSecret, Secrecy::kPublic}) {
+      const auto content = read_private_file(file, secrecy, ::geteuid());
+      ASSERT_FALSE(content.ok()) << mode;
+      EXPECT_EQ(content.error().code, ErrorCode::kPermission);
+      EXPECT_NE(content.error().message.find("chmod go-w " + path("open")), std::string::npos)
+          << content.error().message;
+    }
+  }
+  fs::permissions(path("open"), static_cast<fs::perms>(01777));
+  EXPECT_TRUE(read_private_file(file, Secrecy::kSecret, ::geteuid()).ok()) << "as in /tmp";
+  fs::permissions(path("open"), static_cast<fs::perms>(0755));
+  EXPECT_TRUE(read_private_file(file, Secrecy::kSecret, ::geteuid()).ok());
+}
+
 TEST_F(KeyFiles, ASigningKeyComesBackFromPem) {
   const SigningKey key = SigningKey::generate();
   const auto read = parse_signing_key(signing_secret_text(key), "f");

@@ -82,6 +82,15 @@ TEST(Configuration, AnUnknownKeyIsAnErrorWithLineAndNearestName) {
               AllOf(HasSubstr("/p/moddev.toml:1: unknown key 'colour'. Known keys: access, backend, bind")));
 }
 
+// One for nobody was taken, and everybody kept what is theirs without a rule.
+TEST(Configuration, ARuleForNobodyOrNothingIsAnError) {
+  EXPECT_THAT(refusal("\n[[access]]\nwho = []\nmay = [\"status\"]"),
+              AllOf(HasSubstr(":2: "), HasSubstr("an empty list")));
+  EXPECT_THAT(refusal("[[access]]\nwho = [\"ci\"]\nmay = [\"status\"]\nmodules = []"),
+              HasSubstr("an empty list"));
+  EXPECT_TRUE(parse_configuration("[[access]]\nwho = [\"ci\"]\nmay = []", "moddev.toml").ok());
+}
+
 TEST(Configuration, AWrongTypeIsAnErrorWithItsLine) {
   EXPECT_THAT(refusal("\n\ndebounce = \"20\""), AllOf(HasSubstr(":3: "), HasSubstr("milliseconds")));
   EXPECT_THAT(refusal("debounce = -1"), HasSubstr("from 0 to 60000"));
