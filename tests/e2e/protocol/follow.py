@@ -5,6 +5,7 @@ follow.py ENDPOINT [--until-epoch N] [--timeout SECONDS] [--curve DAEMON_KEY SEC
 Prints {"epoch": E, "modules": {name: version}} for each committed epoch whose bytes it has fetched and checked.
 Exit code 0: epoch N is reached; 1: it was not reached in time, or the daemon broke the protocol."""
 import argparse
+import contextlib
 import hashlib
 import json
 import sys
@@ -35,7 +36,9 @@ class Follower:
         """The reply's header and payload. What is not answered within a second is asked again, with a new id."""
         while time.monotonic() < self.deadline:
             self.ids += 1
-            self.requests.send_multipart([b"", msgpack.packb({"v": 1, "id": self.ids, "type": kind, **fields})])
+            with contextlib.suppress(zmq.Again):  # a connection that was refused takes nothing
+                self.requests.send_multipart(
+                    [b"", msgpack.packb({"v": 1, "id": self.ids, "type": kind, **fields})], zmq.NOBLOCK)
             until = time.monotonic() + 1
             while self.requests.poll(max(0, int((until - time.monotonic()) * 1000))):
                 _, packed, *payload = self.requests.recv_multipart()
