@@ -14,7 +14,7 @@ bool Restoration::lost(const Digest& digest, const Error& why, TimePoint now) {
   // Anybody can ask for digests that never were.
   if (why.code == ErrorCode::kNotFound && now < next_look_) return false;
   next_look_ = now + limits::kLookForLostBytes;
-  std::erase_if(attempts_, [&](const auto& one) { return now >= one.second.until; });
+  forget_what_is_over(now);
   bool hope = false;
   for (const auto& [name, content] : catalog_.modules()) {
     if (content.digest == digest) hope = read_again(name, content, why.message, now) || hope;
@@ -27,7 +27,12 @@ bool Restoration::lost(const Digest& digest, const Error& why, TimePoint now) {
   return hope;
 }
 
+void Restoration::forget_what_is_over(TimePoint now) {
+  std::erase_if(attempts_, [&](const auto& one) { return now >= one.second.until; });
+}
+
 void Restoration::look_over(TimePoint now) {
+  forget_what_is_over(now);
   for (const auto& [name, content] : catalog_.modules()) {
     const auto size = blobs_.size(content.digest);
     if (!size.ok() && size.error().code != ErrorCode::kNotFound) continue;

@@ -31,6 +31,7 @@ class Restoration {
   [[nodiscard]] std::vector<watcher::Warning> take_warnings();
 
  private:
+  void forget_what_is_over(TimePoint now);
   struct Attempt {
     TimePoint until{};
     bool hope = false;

@@ -137,6 +137,23 @@ TEST_F(DaemonTest, ARefreshLooksForBytesThatTheStoreLost) {
   EXPECT_EQ(feed.to_read_again, std::vector<std::string>{"n"});
 }
 
+// So many once, and then none ever again.
+TEST_F(DaemonTest, RefreshesLookForSoManyLostBytesAtOnceAndForMoreLater) {
+  Executor& executor = add("w");
+  std::map<std::string, std::string> content;
+  for (std::size_t i = 0; i < limits::kLostBytesAtOnce + 3; ++i)
+    content["m" + std::to_string(i)] = std::to_string(i);
+  write(content);
+  for (const auto& [name, bytes] : content) ASSERT_TRUE(blobs.remove(digest_of(bytes)));
+  executor.ask(RefreshRequest{});
+  settle();
+  EXPECT_EQ(feed.to_read_again.size(), limits::kLostBytesAtOnce);
+  now += limits::kReadAgainFor;
+  executor.ask(RefreshRequest{});
+  settle();
+  EXPECT_EQ(feed.to_read_again.size(), 2 * limits::kLostBytesAtOnce);
+}
+
 TEST_F(DaemonTest, ChangedAndChangedBackIsNothing) {
   Executor& executor = add("w");
   write({{"a", "1"}});
