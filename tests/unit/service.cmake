@@ -7,6 +7,7 @@ moddev_add_test(service_unit_test
     unit/service/daemon_test.cc
     unit/service/endpoint_test.cc
     unit/service/file_lock_test.cc
+    unit/service/fleet_canary_test.cc
     unit/service/fleet_joining_test.cc
     unit/service/fleet_loss_test.cc
     unit/service/fleet_model_test.cc
