@@ -118,7 +118,7 @@ TEST_P(EachSchema, IsReadAsItWasWritten) {
   EXPECT_EQ(journal->last_versions(), fresh->last_versions());
   EXPECT_EQ(journal->holds(), fresh->holds());
   EXPECT_EQ(journal->holds().size(), 2U);
-  for (const Epoch epoch : {1, 2, 3, 4, 5, 6}) {
+  for (const Epoch epoch : std::vector<Epoch>{1, 2, 3, 4, 5, 6}) {
     const auto mine = journal->manifest(epoch);
     const auto wanted = fresh->manifest(epoch);
     ASSERT_EQ(mine.ok(), wanted.ok()) << epoch;
