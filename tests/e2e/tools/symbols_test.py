@@ -10,7 +10,7 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "world"))
-from fleet import PATIENCE, Fleet, check, main  # noqa: E402
+from fleet import PATIENCE, Fleet, check, main, wait_for  # noqa: E402
 
 SOURCE = """__attribute__((always_inline)) static inline int inner(int x) {
   volatile int y = x;
@@ -99,8 +99,12 @@ def test(arguments):
 
         # A backtrace through an image that is gone by now, one with a build-id, and what is no frame. Return
         # addresses are one behind the call.
-        maps = pathlib.Path(f"/proc/{executor.process.pid}/maps").read_text()
-        image = re.search(r"/\S+/libm\.[0-9a-f]{16}\.so", maps)[0]
+        def images():
+            maps = pathlib.Path(f"/proc/{executor.process.pid}/maps").read_text()
+            return set(re.findall(r"/\S+/libm\.[0-9a-f]{16}\.so", maps))
+
+        wait_for(lambda: len(images()) == 1, "the former version is unloaded")
+        image = images().pop()
         there = json.loads(symbols(fleet, image, hex(plain.address), "--json").stdout)
         check((there["module"], there["version"], there["build_id"]) == ("m", 3, plain.build_id), there)
         gone = pathlib.Path(image)
