@@ -27,6 +27,15 @@ std::string describe(const FleetAction& failed) {
   return text + (failed.runs == 0 ? " It has nothing else to run." : " It goes on with what it has.");
 }
 
+std::string describe_no_canary(Epoch epoch, const std::vector<std::string>& names, std::size_t members) {
+  std::string text = "No executor that could try epoch " + std::to_string(epoch) + " first is named";
+  for (const std::string& name : names) text += (&name == &names.front() ? " '" : " or '") + name + "'";
+  text += ": there is no canary, and ";
+  text +=
+      members == 1 ? "the only executor switches" : "all " + std::to_string(members) + " executors switch";
+  return text + " at once. `moddev status` shows who is there.";
+}
+
 /// "load scorer 3", "load scorer 3 and base 2", "load 5 modules", "go on without scorer".
 SwitchSubject subject_of(const std::vector<ModuleChange>& changes) {
   SwitchSubject subject;
@@ -112,6 +121,10 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
   switch (action.kind) {
     case Kind::kRepeatAnnounce:
       if (serving.pending) send_again(*serving.pending, announce_seq);
+      break;
+    case Kind::kNoCanary:
+      tell(WarningEvent{"no_canary",
+                        describe_no_canary(action.epoch, options.fleet.canaries.names, fleet.members())});
       break;
     case Kind::kTrial:
       begin_trial(std::move(action), wall);

@@ -66,6 +66,7 @@ struct SwitchSubject {
 struct FleetAction {
   enum class Kind : std::uint8_t {
     kRepeatAnnounce,  // publish the pending announcement again, without inline bytes and with its old seq
+    kNoCanary,        // nobody has the name of a canary: `epoch` goes to everyone at once. With the commit
     kTrial,           // `canaries` shall switch, the others wait. Given once
     kRepeatTrial,     // publish that again
     kCommit,          // decided: record, then publish, then call committed(). Given once

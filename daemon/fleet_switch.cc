@@ -90,6 +90,7 @@ bool Fleet::begin_trial(TimePoint now) {
     await_switch(*voters[chosen], false);
     trial.canaries.push_back(voters[chosen]->identity.id);
   }
+  if (canaries_are_missing(options_.canaries, names)) waiting_.push_back(action(Kind::kNoCanary));
   if (trial.canaries.empty()) return false;
   switch_.phase = Phase::kTrial;
   // Without unanimity one can be chosen that still prepares: it has the time for that as well.

@@ -100,6 +100,12 @@ std::vector<std::size_t> choose_canaries(const CanaryChoice& choice, const std::
   return chosen;
 }
 
+bool canaries_are_missing(const CanaryChoice& choice, const std::vector<std::string>& names) {
+  return choice.count == 0 && !choice.names.empty() && !names.empty() &&
+         std::find_first_of(names.begin(), names.end(), choice.names.begin(), choice.names.end()) ==
+             names.end();
+}
+
 bool blames_content(std::size_t switched, std::size_t died) {
   return died >= limits::kBlamingDeaths && 2 * died > switched;
 }

@@ -53,6 +53,8 @@ Status add_canary(std::string_view text, CanaryChoice& choice);
 /// them: then there is nobody to be spared.
 [[nodiscard]] std::vector<std::size_t> choose_canaries(const CanaryChoice& choice,
                                                        const std::vector<std::string>& names);
+/// Whether canaries are wanted by name alone, and there are executors, but none with such a name.
+[[nodiscard]] bool canaries_are_missing(const CanaryChoice& choice, const std::vector<std::string>& names);
 
 /// Whether content is to be blamed: `died` of the `switched` executors that began to run it died at once. One
 /// death can be anything; a few in a large fleet as well.

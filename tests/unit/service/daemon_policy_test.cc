@@ -188,6 +188,27 @@ TEST_F(CanaryTest, ACanaryThatOutlivedTheDaemonIsBroughtBack) {
   EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
 }
 
+TEST_F(DaemonTest, ACanaryThatNobodyIsNamedIsToldWithEachEpoch) {
+  FleetOptions fleet;
+  fleet.canaries.names = {"worker-9", "worker-8"};
+  start(fleet);
+  write({{"m", "1"}});
+  EXPECT_TRUE(all<WarningEvent>().empty()) << "there is nobody at all";
+  add("a");
+  write({{"m", "2"}});
+  add("b");
+  write({{"m", "3"}});
+  const auto warnings = all<WarningEvent>();
+  ASSERT_EQ(warnings.size(), 2U);
+  EXPECT_EQ(warnings[0].code, "no_canary");
+  EXPECT_EQ(warnings[0].message,
+            "No executor that could try epoch 2 first is named 'worker-9' or 'worker-8': there is no canary, "
+            "and the only executor switches at once. `moddev status` shows who is there.");
+  EXPECT_EQ(warnings[1].message,
+            "No executor that could try epoch 3 first is named 'worker-9' or 'worker-8': there is no canary, "
+            "and all 2 executors switch at once. `moddev status` shows who is there.");
+}
+
 TEST_F(DaemonTest, EveryoneReturnsWhenMostDieOfTheNewEpoch) {
   write({{"m", "good"}, {"other", "1"}});
   for (const char* name : {"a", "b", "c"}) add(name);

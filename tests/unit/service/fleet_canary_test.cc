@@ -171,6 +171,31 @@ TEST(FleetCanaries, WhereAllWouldBeCanariesThereIsNoTrial) {
   EXPECT_EQ(f.run(), Kinds{Kind::kCommit});
 }
 
+// A name with a slip in it, or an executor that is down: the change went to everyone with no word about it.
+TEST(FleetCanaries, OneThatNobodyIsNamedIsTold) {
+  Fleets f(with_canaries(0, {"w9"}));
+  f.begin();
+  EXPECT_EQ(f.run(), (Kinds{Kind::kCommit, Kind::kSettled})) << "nobody is there";
+  for (unsigned n = 1; n <= 2; ++n) f.join(n);
+  f.begin();
+  for (unsigned n = 1; n <= 2; ++n) f.prepared(n);
+  EXPECT_EQ(f.run(), (Kinds{Kind::kNoCanary, Kind::kCommit}));
+  EXPECT_EQ(f.last[Kind::kNoCanary].epoch, f.epoch);
+  for (unsigned n = 1; n <= 2; ++n) f.applied(n);
+  EXPECT_EQ(f.run(), Kinds{Kind::kSettled});
+  f.begin(true);
+  for (unsigned n = 1; n <= 2; ++n) f.prepared(n);
+  EXPECT_EQ(f.run(), Kinds{Kind::kCommit}) << "what ran before needs none";
+}
+
+TEST(FleetCanaries, WhereAllHaveTheNameNobodyIsMissed) {
+  Fleets f(with_canaries(0, {"w1"}));
+  f.join(1);
+  f.begin();
+  f.prepared(1);
+  EXPECT_EQ(f.run(), Kinds{Kind::kCommit});
+}
+
 TEST(FleetCanaries, WhatIsKnownToBeGoodNeedsNoTrial) {
   Fleets f(with_canaries(1));
   for (unsigned n = 1; n <= 2; ++n) f.join(n);

@@ -104,6 +104,14 @@ TEST(Policy, SomebodyIsLeftToBeSpared) {
   EXPECT_EQ(choose_canaries({.count = 1, .names = {}}, {}), Chosen{});
 }
 
+TEST(Policy, CanariesAreMissedWhereNobodyHasTheirNames) {
+  EXPECT_TRUE(canaries_are_missing({.names = {"x", "y"}}, {"a", "b"}));
+  EXPECT_FALSE(canaries_are_missing({.names = {"x", "b"}}, {"a", "b"}));
+  EXPECT_FALSE(canaries_are_missing({.names = {"x"}}, {}));
+  EXPECT_FALSE(canaries_are_missing({.count = 1, .names = {"x"}}, {"a"})) << "that would be all";
+  EXPECT_FALSE(canaries_are_missing({}, {"a"}));
+}
+
 TEST(Policy, ContentIsBlamedForMoreThanOneAndMoreThanHalf) {
   EXPECT_FALSE(blames_content(0, 0));
   EXPECT_FALSE(blames_content(1, 1)) << "one can be anything";
