@@ -47,7 +47,9 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   State& s = *state_;
   s.again = false;
   s.notice_deafness(now);
+  s.rejoin.begin(now, s.options.rejoin_patience);
   const TimePoint watcher_due = s.take_in_changes(now);
+  s.end_rejoining(now);
   s.propose(now, wall);
   s.go_back(now, wall);
   s.roll_back(now, wall);
@@ -94,6 +96,7 @@ std::vector<int> Daemon::descriptors() const {
 void Daemon::State::notice_deafness(TimePoint now) {
   if (due == kNever || now - due <= kDeafAfter) return;
   fleet.was_deaf(now - due, now);
+  rejoin.was_deaf(now - due);
   builds.was_deaf(now);
 }
 
@@ -197,6 +200,7 @@ void Daemon::State::propose(TimePoint now, WallTime wall) {
     record = committed_again(wall);
     known_good = true;
   }
+  if (!known_good && !rejoin.over(now)) return;
   if (Status recorded = journal.record_epoch(*record); !recorded) {
     if (proposing.failed(now))
       journal_refused("Nothing is published until the next try succeeds", recorded.error());
@@ -208,9 +212,33 @@ void Daemon::State::propose(TimePoint now, WallTime wall) {
   announce(std::move(*record), since, now, wall, known_good);
 }
 
+std::vector<ExecutorIdentity> ran_committed(const Journal& journal) {
+  std::vector<ExecutorIdentity> ran;
+  Epoch epoch = journal.committed().epoch;
+  for (int looks = 0; looks < 2 && epoch != 0 && ran.empty(); ++looks) {
+    const auto applied = journal.applied(epoch, limits::kExecutors);
+    if (applied) {
+      for (const AppliedRecord& one : *applied) ran.push_back(one.executor);
+    }
+    const auto record = journal.epoch(epoch);
+    epoch = record ? record->base : 0;
+  }
+  return ran;
+}
+
+/// The time is up: what waits goes on without those that are missing.
+void Daemon::State::end_rejoining(TimePoint now) {
+  if (rejoin.due() == kNever || !rejoin.over(now)) return;
+  const std::string missing = rejoin.take_missing();
+  if (!undecided() && !rollbacks.waiting()) return;
+  tell(WarningEvent{"not_back", missing + " ran epoch " + std::to_string(journal.committed().epoch) +
+                                    " before `moddev watch` was started anew, and did not come back in time: "
+                                    "what has changed is decided without them."});
+}
+
 /// A rollback leads on from what is decided: changes in the directory have their turn before it.
 void Daemon::State::roll_back(TimePoint now, WallTime wall) {
-  if (!rollbacks.waiting() || !scanned || undecided() || fleet.busy()) return;
+  if (!rollbacks.waiting() || !may_begin(now) || undecided() || fleet.busy()) return;
   std::optional<EpochRecord> record = rollbacks.next(journal, blobs, catalog.modules(), wall);
   if (!record) return;
   if (Status recorded = journal.record_epoch(*record); !recorded) {
@@ -422,7 +450,7 @@ void Daemon::State::answer_rollbacks(TimePoint now) {
     conceal(options.access, answer.peer.caller, answer.reply.body);
     transport.reply(answer.peer, answer.reply);
   }
-  if (rollbacks.waiting() && scanned && !undecided() && !fleet.busy()) again = true;
+  if (rollbacks.waiting() && may_begin(now) && !undecided() && !fleet.busy()) again = true;
 }
 
 void Daemon::State::heartbeat(TimePoint now, WallTime wall) {
@@ -468,8 +496,9 @@ TimePoint Daemon::State::next_due(TimePoint now) const {
   TimePoint next = std::min(heartbeat_at, late_replies.due());
   const bool wanted = undecided() || serving.somebody_is_ahead || return_wanted();
   if (wanted && !fleet.busy()) next = std::min(next, proposing.next());
+  next = std::min(next, rejoin.due());
   if (commit_wanted) next = std::min(next, committing.next());
-  if (scanned && !fleet.busy() && refused_may_be_retried()) {
+  if (may_begin(now) && !fleet.busy() && refused_may_be_retried()) {
     const TimePoint allowed = proposing.failing() ? proposing.next() : now;
     next = std::min(next, std::max({now, retry_refused_at, allowed}));
   }

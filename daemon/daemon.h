@@ -29,6 +29,9 @@ struct DaemonOptions {
   std::string software;   // "moddev 0.1.0"
   std::int64_t pid = 0;   // told in hello and status
   FleetOptions fleet;
+  /// How long what changed waits after a start for executors that ran what is committed: they shall be asked.
+  /// Long enough to notice a silent daemon, connect again and join.
+  Duration rejoin_patience = moddev::limits::kLease + moddev::limits::kHeartbeatInterval;
   CatalogOptions catalog;
   /// For patches and compressed blobs; null: everything is sent as it is.
   std::shared_ptr<Encoder> encoder{};

@@ -18,6 +18,7 @@
 #include "daemon/housekeeping.h"
 #include "daemon/late_replies.h"
 #include "daemon/limits.h"
+#include "daemon/rejoin.h"
 #include "daemon/request_handler.h"
 #include "daemon/rollbacks.h"
 
@@ -69,6 +70,9 @@ struct WaitingRefresh {
   std::optional<std::uint64_t> wanted;
 };
 
+/// Who applied what is committed; where nobody did, or it was not written down any more, what was before.
+[[nodiscard]] std::vector<ExecutorIdentity> ran_committed(const Journal& journal);
+
 struct Daemon::State {
   State(DaemonOptions daemon_options, ChangeFeed& change_feed, BlobStore& blob_store, Journal& its_journal,
         Transport& its_transport)
@@ -81,6 +85,7 @@ struct Daemon::State {
         catalog(options.catalog, blobs),
         builds(change_feed),
         fleet(options.fleet),
+        rejoin(ran_committed(journal), options.fleet.still_there),
         housekeeping(options.retention, journal, blobs, catalog, fleet),
         serving{journal,
                 blobs,
@@ -137,6 +142,10 @@ struct Daemon::State {
   [[nodiscard]] bool refused_may_be_retried() const;
   /// The epoch with what the directory holds: a refused one, else the committed one.
   [[nodiscard]] Epoch answered_epoch() const { return refused ? journal.head() : journal.committed().epoch; }
+  /// Whether something new may be announced: the directory is known, and who ran what is committed had the
+  /// time to come back.
+  [[nodiscard]] bool may_begin(TimePoint now) const { return scanned && rejoin.over(now); }
+  void end_rejoining(TimePoint now);
   [[nodiscard]] bool undecided() const { return scanned && revision != decided; }
   void announce(EpochRecord record, TimePoint since, TimePoint now, WallTime wall, bool known_good = false);
   bool end_holds(TimePoint now);
@@ -178,6 +187,7 @@ struct Daemon::State {
   Builds builds;
   Rollbacks rollbacks;
   Fleet fleet;
+  Rejoin rejoin;
   std::optional<Signing> signing;
   EncodedBlobs encoded{blobs, options.encoder};
   Restoration restoration{catalog, changes, blobs};

@@ -4,17 +4,10 @@
 #include <utility>
 
 #include "daemon/daemon_state.h"
+#include "daemon/versioner.h"
 
 namespace moddev::daemon {
 namespace {
-
-bool same_content(const Manifest& a, const Manifest& b) {
-  return std::equal(a.modules.begin(), a.modules.end(), b.modules.begin(), b.modules.end(),
-                    [](const auto& x, const auto& y) {
-                      return x.first == y.first && x.second.digest == y.second.digest &&
-                             x.second.depends_on == y.second.depends_on;
-                    });
-}
 
 std::string describe(const FleetAction& failed) {
   std::string text = failed.executor->name + " cannot use epoch " + std::to_string(failed.epoch) + ":";
@@ -112,7 +105,7 @@ TimePoint Daemon::State::steer_fleet(TimePoint now, WallTime wall) {
   // What came in meanwhile has its turn.
   const bool free = !fleet.busy() || (undecided() && fleet.only_followers_left());
   const bool wanted = undecided() || serving.somebody_is_ahead || return_wanted();
-  if (free && scanned && wanted && proposing.due(now)) again = true;
+  if (free && may_begin(now) && wanted && proposing.due(now)) again = true;
   return next;
 }
 
@@ -146,6 +139,7 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
                           action.elapsed});
       break;
     case Kind::kJoined:
+      rejoin.joined(*action.executor);
       // It was thought dead of the content, and was only cut off.
       if (refused && std::erase(refused->died, action.executor->id) > 0 && refused->died.empty())
         refused->retries = 0;

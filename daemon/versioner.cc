@@ -1,9 +1,18 @@
 #include "daemon/versioner.h"
 
+#include <algorithm>
+
 namespace moddev::daemon {
 
 ModuleContent content_of(const ModuleEntry& entry) {
   return {entry.kind, entry.digest, entry.size, entry.path, entry.depends_on};
+}
+
+bool same_content(const Manifest& a, const Manifest& b) {
+  return std::ranges::equal(a.modules, b.modules, [](const auto& x, const auto& y) {
+    return x.first == y.first && x.second.digest == y.second.digest &&
+           x.second.depends_on == y.second.depends_on;
+  });
 }
 
 bool same_content(const ModuleSet& desired, const Manifest& manifest) {

@@ -17,6 +17,8 @@ namespace moddev::daemon {
 /// Whether `manifest` holds exactly the modules of `desired`, version numbers and times aside.
 [[nodiscard]] bool same_content(const ModuleSet& desired, const Manifest& manifest);
 
+[[nodiscard]] bool same_content(const Manifest& a, const Manifest& b);
+
 /// `directory`, with the modules of `kept` as they are in `committed`: their files are there and cannot be
 /// used. Dependencies that are not there are left out.
 [[nodiscard]] ModuleSet with_kept(const ModuleSet& directory, const std::set<std::string, std::less<>>& kept,

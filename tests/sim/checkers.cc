@@ -326,7 +326,7 @@ void PerFleet::applied(std::size_t executor, const Uuid& id, const View& view) {
                   executor_name(executor) + " applied " + epoch_name(view.epoch()) + ", which was aborted");
 }
 
-// ------------------------------------------------------------------------------------- InTime and Returns
+// --------------------------------------------------------------------------- InTime, Returns and Rejoins
 
 void InTime::passed(Duration awake) {
   if (epoch_ == 0) return;
@@ -373,6 +373,24 @@ void Returns::at_rest(const daemon::Journal& journal, std::size_t running) {
     if (!record) return;
     epoch = record->restores != 0 ? record->restores : record->base;
   }
+}
+
+void Rejoins::daemon_started(const daemon::Journal& journal, const std::set<Uuid>& up, TimePoint now) {
+  started_ = now;
+  missing_.clear();
+  const auto applied = journal.applied(journal.committed().epoch);
+  if (!applied) return;
+  for (const daemon::AppliedRecord& one : *applied) {
+    if (up.contains(one.executor.id)) missing_.insert(one.executor.id);
+  }
+}
+
+void Rejoins::announced(Epoch epoch, TimePoint now) {
+  if (!missing_.empty() && now - started_ < lease_)
+    verdict_.fail("Rejoins", epoch_name(epoch) + " is announced " +
+                                 std::to_string(to_us(now - started_) / 1000) +
+                                 " ms after a restart, while " + std::to_string(missing_.size()) +
+                                 " that ran what is committed are not back");
 }
 
 // -------------------------------------------------------------------------------------------- LastGood

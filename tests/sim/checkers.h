@@ -12,8 +12,9 @@
 //   7 last good survives             LastGood
 //   8 converges                      Converges
 //   9 bounded                        Bounded
-// and of the fleet's ways: every epoch is decided in time (InTime), and whoever goes back does so by a
-// recorded epoch, with a reason, to what ran (Returns).
+// and of the fleet's ways: every epoch is decided in time (InTime), whoever goes back does so by a recorded
+// epoch, with a reason, to what ran (Returns), and after a restart nothing is decided without those that ran
+// what is committed (Rejoins).
 #pragma once
 
 #include <moddev/client.h>
@@ -261,6 +262,24 @@ class Returns {
   TimePoint since_{};      // the newest committed one was announced
   std::optional<TimePoint> trouble_;
   std::map<std::size_t, TimePoint> heard_;
+};
+
+/// After a restart of the daemon nothing new is announced before the living executors that ran what is
+/// committed have joined again, or have let a lease pass.
+class Rejoins {
+ public:
+  Rejoins(Verdict& verdict, Duration lease) : verdict_(verdict), lease_(lease) {}
+  /// `up`: the executors that live, by id.
+  void daemon_started(const daemon::Journal& journal, const std::set<Uuid>& up, TimePoint now);
+  void gone(const Uuid& executor) { missing_.erase(executor); }
+  void joined(const Uuid& executor) { missing_.erase(executor); }
+  void announced(Epoch epoch, TimePoint now);
+
+ private:
+  Verdict& verdict_;
+  const Duration lease_;
+  std::set<Uuid> missing_;
+  TimePoint started_{};
 };
 
 /// Nothing grows or spins without end.

@@ -201,6 +201,7 @@ bool DaemonProcess::start(TimePoint now, WallTime wall) {
   options.software = "simulation";
   options.pid = 1;
   options.fleet = weather_.fleet;
+  if (plant_ == Plant::kHastyRestart) options.rejoin_patience = Duration::zero();
   if (weather_.short_memory) options.retention.epochs = 5;
   daemon_ = std::make_unique<daemon::Daemon>(std::move(options), *watcher_, blobs_, *journal_, *transport_);
   network_.daemon_started(now);

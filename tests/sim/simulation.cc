@@ -1,6 +1,7 @@
 #include "tests/sim/simulation.h"
 
 #include <algorithm>
+#include <set>
 
 #include "protocol/limits.h"
 #include "watcher/limits.h"
@@ -64,6 +65,7 @@ Simulation::Simulation(const SimulationOptions& options)
       last_good_(verdict_, chronicle_),
       in_time_(verdict_, longest_decision(weather_.fleet)),
       returns_(verdict_, chronicle_, weather_.fleet.lease),
+      rejoins_(verdict_, weather_.fleet.lease),
       bounded_(verdict_),
       // One link more than executors: the observer who asks for a refresh.
       network_(random_.fork(), weather_.executors + 1),
@@ -79,6 +81,11 @@ Simulation::Simulation(const SimulationOptions& options)
   daemon_.on_started = [this](const daemon::Journal& journal, Fate fate) {
     only_rises_.reopened(journal, fate);
     per_fleet_.daemon_started(journal);
+    std::set<Uuid> up;
+    for (const auto& executor : executors_) {
+      if (executor->up()) up.insert(executor->id());
+    }
+    rejoins_.daemon_started(journal, up, now_);
   };
   daemon_.on_stopped = [this] {
     per_fleet_.daemon_stopped();
@@ -109,6 +116,8 @@ void Simulation::wire(SimTransport& transport) {
       if (!repeated) {
         ++tally_.announced;
         in_time_.announced(announce->epoch);
+        // Without changes it is what is committed, for canaries.
+        if (!announce->changes.empty()) rejoins_.announced(announce->epoch, now_);
         if (returns_.announced(*announce, daemon_.journal(), now_)) ++tally_.returns;
       }
     }
@@ -130,8 +139,10 @@ void Simulation::wire(SimTransport& transport) {
     trace_("publish", event.body.index(), event.seq);
   };
   transport.on_request = [this](std::size_t link, const Request& request) {
-    if (const auto* join = std::get_if<JoinRequest>(&request.body))
+    if (const auto* join = std::get_if<JoinRequest>(&request.body)) {
       joining_[{link, request.id}] = join->executor.id;
+      rejoins_.joined(join->executor.id);
+    }
     per_fleet_.requested(request);
     if (const auto* ack = std::get_if<AckRequest>(&request.body); ack && ack->phase == AckPhase::kFailed)
       returns_.trouble(now_);
@@ -257,7 +268,7 @@ void Simulation::settle() {
   if (!converged()) verdict_.fail("Converges", "the world left its goal again: " + who_lags());
   for (auto& executor : executors_) {
     bounded_.modules_alive(executor->number(), executor->loader().modules_alive(),
-                           executor->view()->modules().size());
+                           executor->view() ? executor->view()->modules().size() : 0);
     // Acks, joins and drains have all been answered: only signs of life are left.
     bounded_.overlapping(executor->number(), executor->loader().overlapping());
   }
@@ -443,6 +454,7 @@ void Simulation::stop_executor(ExecutorProcess& executor, bool says_goodbye) {
   ++tally_.executor_deaths;
   dies_at_[executor.number()] = kNever;
   returns_.trouble(now_);
+  rejoins_.gone(executor.id());
   executor.stop(says_goodbye);
 }
 
@@ -459,12 +471,14 @@ bool Simulation::converged() const {
   for (const auto& executor : executors_) {
     if (!executor->up() || !executor->session().connected()) return false;
     const auto view = executor->view();
-    if (!view || view->epoch() != committed.epoch) return false;
+    if ((view ? view->epoch() : 0) != committed.epoch) return false;
   }
   if (NeverMissed::difference(committed, toolchain_.directory(), daemon_.journal().holds())) return false;
   const Digest goal = committed.digest();
-  return std::ranges::all_of(
-      executors_, [&](const auto& executor) { return executor->view()->manifest().digest() == goal; });
+  // Where nothing was ever built, nobody has a view.
+  return committed.epoch == 0 || std::ranges::all_of(executors_, [&](const auto& executor) {
+           return executor->view()->manifest().digest() == goal;
+         });
 }
 
 std::string Simulation::who_lags() const {

@@ -114,6 +114,7 @@ class Simulation {
   LastGood last_good_;
   InTime in_time_;
   Returns returns_;
+  Rejoins rejoins_;
   Bounded bounded_;
 
   SimNetwork network_;

@@ -25,6 +25,8 @@ const char* to_string(Plant plant) {
       return "silent-power-cut";
     case Plant::kEagerFollower:
       return "eager-follower";
+    case Plant::kHastyRestart:
+      return "hasty-restart";
   }
   return "none";
 }

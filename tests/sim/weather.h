@@ -20,7 +20,8 @@ enum class Plant : std::uint8_t {
   kLyingLease,        // a file system whose lease ignores writers
   kForgetfulJournal,  // after a crash the disk holds an older journal
   kSilentPowerCut,    // a power cut that the next daemon cannot know of
-  kEagerFollower      // a client that switches when only canaries shall
+  kEagerFollower,     // a client that switches when only canaries shall
+  kHastyRestart       // a daemon that decides after a start before those that ran are back
 };
 [[nodiscard]] const char* to_string(Plant plant);
 

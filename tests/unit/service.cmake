@@ -3,6 +3,7 @@ moddev_add_test(service_unit_test
     support/world/tiny_library.cc
     unit/service/daemon_policy_test.cc
     unit/service/daemon_refusal_test.cc
+    unit/service/daemon_rejoin_test.cc
     unit/service/daemon_return_test.cc
     unit/service/daemon_test.cc
     unit/service/endpoint_test.cc

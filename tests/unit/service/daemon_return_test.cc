@@ -134,7 +134,7 @@ TEST_F(UnprovenTest, ThoseThatWereDeadBeforeItCameAreNotCounted) {
   wants_nobody.sync = SyncPolicy::kNone;
   start(wants_nobody);
   feed.restart(now);
-  settle();
+  pass(DaemonOptions{}.rejoin_patience);
   for (const char* name : {"first", "second"}) {
     executors.push_back(std::make_unique<Executor>(transport, name));
     executors.back()->mute = true;

@@ -1,0 +1,56 @@
+#include "daemon/rejoin.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "daemon/limits.h"
+
+namespace moddev::daemon {
+
+Rejoin::Rejoin(const std::vector<ExecutorIdentity>& ran,
+               const std::function<bool(const ExecutorIdentity&)>& still_there) {
+  const auto place_of = [](const ExecutorIdentity& one) { return std::pair(one.name, one.host); };
+  std::set<std::pair<std::string, std::string>> seen_places;
+  for (const ExecutorIdentity& one : ran) {
+    expected_.push_back({one, still_there && still_there(one)});
+    if (expected_.back().seen) seen_places.insert(place_of(one));
+  }
+  std::erase_if(expected_, [&](const Expected& one) {
+    return !one.seen && seen_places.contains(place_of(one.executor));
+  });
+}
+
+void Rejoin::begin(TimePoint now, Duration patience) {
+  if (std::exchange(begun_, true)) return;
+  until_ = now + patience;
+}
+
+void Rejoin::joined(const ExecutorIdentity& executor) {
+  auto place = std::ranges::find(expected_, executor.id,
+                                 [](const Expected& one) -> const Uuid& { return one.executor.id; });
+  if (place == expected_.end()) {
+    place = std::ranges::find_if(expected_, [&](const Expected& one) {
+      return !one.seen && one.executor.name == executor.name && one.executor.host == executor.host;
+    });
+  }
+  if (place != expected_.end()) expected_.erase(place);
+}
+
+void Rejoin::was_deaf(Duration length) {
+  if (begun_) until_ += length;
+}
+
+std::string Rejoin::take_missing() {
+  std::string names;
+  for (std::size_t i = 0; i < std::min(expected_.size(), limits::kNamesShown); ++i) {
+    const std::string& name = expected_[i].executor.name;
+    names += (i == 0 ? "" : ", ") + (name.empty() ? "an executor without a name" : name);
+  }
+  if (expected_.size() > limits::kNamesShown)
+    names += " and " + std::to_string(expected_.size() - limits::kNamesShown) + " more";
+  expected_.clear();
+  return names;
+}
+
+}  // namespace moddev::daemon

@@ -1,0 +1,46 @@
+// Who has to come back after a restart of the daemon before anything new is decided: those that ran what is
+// committed, so that they are asked, and canaries are there to try it. Values in, values out.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "protocol/clock.h"
+#include "protocol/messages.h"
+
+namespace moddev::daemon {
+
+class Rejoin {
+ public:
+  /// `ran`: who applied what is committed, as the history tells. Several of one name on one host can be one
+  /// executor that was started again and again: where some of them are `still_there` (null: nobody can be
+  /// seen), the others are not expected.
+  Rejoin(const std::vector<ExecutorIdentity>& ran,
+         const std::function<bool(const ExecutorIdentity&)>& still_there);
+
+  /// From now on executors can join, and have so long. Only the first call counts.
+  void begin(TimePoint now, Duration patience);
+  /// It is back; or another of its name and host is there in its place.
+  void joined(const ExecutorIdentity& executor);
+  /// The daemon could not listen for so long.
+  void was_deaf(Duration length);
+
+  /// All are back, or the time is up.
+  [[nodiscard]] bool over(TimePoint now) const { return expected_.empty() || (begun_ && now >= until_); }
+  /// When it is over at the latest; kNever when nobody is missing.
+  [[nodiscard]] TimePoint due() const { return expected_.empty() || !begun_ ? kNever : until_; }
+  /// "worker-1, worker-2 and 3 more": who is missing, which is forgotten. Empty: nobody.
+  [[nodiscard]] std::string take_missing();
+
+ private:
+  struct Expected {
+    ExecutorIdentity executor;
+    bool seen = false;
+  };
+  std::vector<Expected> expected_;
+  bool begun_ = false;
+  TimePoint until_{};
+};
+
+}  // namespace moddev::daemon
