@@ -5,6 +5,7 @@
 
 #include "daemon/daemon_state.h"
 #include "daemon/rollback.h"
+#include "daemon/versioner.h"
 
 namespace moddev::daemon {
 
@@ -16,14 +17,19 @@ bool Daemon::State::has_run(Epoch epoch) const {
   return count && *count > 0;
 }
 
-/// The newest epoch before the committed one that somebody ran, as far as the history tells; 0: none.
+/// The newest epoch before the committed one that somebody ran and that is not the same once more, as far as
+/// the history tells; 0: none.
 Epoch Daemon::State::last_that_ran() const {
   Epoch epoch = journal.committed().epoch;
+  const auto is_the_same = [&](Epoch former) {
+    const auto manifest = journal.manifest(former);
+    return manifest && same_content(*manifest, journal.committed());
+  };
   for (unsigned n = 0; n < limits::kEpochsLookedBack; ++n) {
     const auto record = journal.epoch(epoch);
     if (!record) return 0;
     epoch = record->restores != 0 ? record->restores : record->base;
-    if (epoch == 0 || has_run(epoch)) return epoch;
+    if (epoch == 0 || (has_run(epoch) && !is_the_same(epoch))) return epoch;
   }
   return 0;
 }

@@ -227,6 +227,27 @@ TEST_F(DaemonTest, EveryoneReturnsWhenMostDieOfTheNewEpoch) {
   EXPECT_EQ(executors[2]->runs, 5U);
 }
 
+// The next return led to the epoch that the rollback had brought back, which is the suspect itself.
+TEST_F(DaemonTest, WhoOverrulesAReturnIsReturnedFromTheNextDeathsAsWell) {
+  write({{"m", "good"}});
+  for (const char* name : {"a", "b", "c"}) add(name);
+  write({{"m", "deadly"}});
+  executors[0]->mute = executors[1]->mute = true;
+  pass(seconds(5));
+  ASSERT_EQ(journal->committed().epoch, 3U);
+  for (const std::size_t back : {0U, 1U}) {
+    executors[back]->mute = false;
+    executors[back]->join(journal->id().repo);
+  }
+  settle();
+  ask(*executors[2], RollbackRequest{"", 2, Uuid::random()});
+  ASSERT_EQ(journal->committed().modules.at("m").digest, digest_of("deadly"));
+  executors[0]->mute = executors[1]->mute = true;
+  pass(seconds(5));
+  EXPECT_EQ(executors[2]->runs, 5U);
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
+}
+
 TEST_F(DaemonTest, TheFirstEpochHasNothingToReturnTo) {
   for (const char* name : {"a", "b"}) add(name);
   write({{"m", "deadly"}});
