@@ -34,10 +34,11 @@ Epoch Daemon::State::last_that_ran() const {
   return 0;
 }
 
-/// One can be anything; whoever comes back was only cut off.
+/// One can be anything; whoever comes back was only cut off. What is heard in the step of a commit was said
+/// before it.
 void Daemon::State::note_death(const FleetAction& excluded) {
   const Epoch committed = journal.committed().epoch;
-  if (!excluded.dead || excluded.runs >= committed || excluded.heard < committed_at) return;
+  if (!excluded.dead || excluded.runs >= committed || excluded.last_word <= committed_at) return;
   if (loading_deaths.epoch != committed) loading_deaths = {committed, {}};
   if (loading_deaths.died.size() < limits::kBlamingDeaths) loading_deaths.died.push_back(*excluded.executor);
 }

@@ -140,7 +140,7 @@ bool Fleet::join(const JoinRequest& request, Epoch committed, TimePoint now) {
   // One that joins again keeps its vote and what it has prepared: it is the same process, which only lost
   // track.
   member->second.identity = request.executor;
-  member->second.heard = now;
+  hear(member->second, now);
   // A number of a process says nothing where it was never seen: it may be that of another container.
   member->second.seen = options_.still_there && options_.still_there(request.executor);
   member->second.state = ExecutorState::kJoining;
@@ -153,7 +153,7 @@ bool Fleet::ack(const AckRequest& ack, TimePoint now) {
   const auto found = members_.find(ack.executor);
   if (found == members_.end()) return false;
   Member& member = found->second;
-  member.heard = now;
+  hear(member, now);
   switch (ack.phase) {
     case AckPhase::kPrepared:
       // A repetition tells of a longer time.
@@ -265,7 +265,7 @@ bool Fleet::alive(const AliveRequest& request, TimePoint now) {
   const auto found = members_.find(request.executor);
   if (found == members_.end()) return false;
   Member& member = found->second;
-  member.heard = now;
+  hear(member, now);
   member.pins = request.pins;
   member.retired_bytes = request.retired_bytes;
   for (const std::string& note : request.notes) {
@@ -327,7 +327,7 @@ Fleet::Members::iterator Fleet::exclude(Members::iterator member, ExecutorState 
   excluded.executor = member->second.identity;
   excluded.runs = member->second.epoch;
   excluded.dead = dead;
-  excluded.heard = member->second.heard;
+  excluded.last_word = member->second.last_word;
   excluded.reason = std::move(reason);
   waiting_.push_back(std::move(excluded));
   return members_.erase(member);

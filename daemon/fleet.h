@@ -90,7 +90,7 @@ struct FleetAction {
   std::optional<ExecutorIdentity> executor;  // kExcluded, kJoined, kLeft, kFailed, kNote
   Epoch runs = 0;                            // kExcluded, kFailed: what the executor runs
   bool dead = false;                         // kExcluded: as far as can be seen, and not only stopped
-  TimePoint heard{};                         // kExcluded: the last time
+  TimePoint last_word{};                     // kExcluded: when it was heard last
   std::uint64_t applied = 0;                 // kSettled
   std::uint64_t excluded = 0;                // kSettled: died, silent past a deadline, or failed to switch
   Duration elapsed{};                        // kSettled: since begin()'s `since`
@@ -161,9 +161,10 @@ class Fleet {
   enum class Vote : std::uint8_t { kNone, kSilent, kPrepared, kFailed };
   struct Member {
     ExecutorIdentity identity;
-    TimePoint heard{};
-    bool seen = false;  // as a living process when it joined: when it is not seen any more, it is dead
-    Epoch epoch = 0;    // what it runs, as far as it told
+    TimePoint heard{};      // for its lease: later than it was where the daemon was deaf
+    TimePoint last_word{};  // as it was
+    bool seen = false;      // as a living process when it joined: when it is not seen any more, it is dead
+    Epoch epoch = 0;        // what it runs, as far as it told
     ExecutorState state = ExecutorState::kJoining;
     Vote vote = Vote::kNone;
     bool awaited = false;                // for the applied ack of the switch under way
@@ -209,6 +210,7 @@ class Fleet {
   };
   using Members = std::map<Uuid, Member>;
 
+  static void hear(Member& member, TimePoint now) { member.heard = member.last_word = now; }
   void take_prepared(Member& member);
   void take_failed(Member& member, const AckRequest& ack, TimePoint now);
   void take_applied(Member& member, Epoch epoch, TimePoint now);

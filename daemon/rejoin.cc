@@ -42,6 +42,8 @@ void Rejoin::was_deaf(Duration length) {
 }
 
 std::string Rejoin::take_missing() {
+  std::ranges::sort(expected_, {},
+                    [](const Expected& one) -> const std::string& { return one.executor.name; });
   std::string names;
   for (std::size_t i = 0; i < std::min(expected_.size(), limits::kNamesShown); ++i) {
     const std::string& name = expected_[i].executor.name;

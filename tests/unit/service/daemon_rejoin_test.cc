@@ -191,8 +191,8 @@ TEST(Rejoin, ThoseThatCannotBeSeenAreAllExpected) {
 
 TEST(Rejoin, ManyThatAreMissingAreCounted) {
   std::vector<ExecutorIdentity> ran;
-  for (const char* name : {"a", "b", "c", "d", "e", "f", ""}) ran.push_back(executor(name, 1));
-  EXPECT_EQ(Rejoin(ran, nullptr).take_missing(), "a, b, c, d and 3 more");
+  for (const char* name : {"f", "b", "c", "d", "e", "a", ""}) ran.push_back(executor(name, 1));
+  EXPECT_EQ(Rejoin(ran, nullptr).take_missing(), "an executor without a name, a, b, c and 3 more");
   EXPECT_EQ(Rejoin({executor("", 1)}, nullptr).take_missing(), "an executor without a name");
 }
 

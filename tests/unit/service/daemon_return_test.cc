@@ -148,6 +148,26 @@ TEST_F(UnprovenTest, ThoseThatWereDeadBeforeItCameAreNotCounted) {
   EXPECT_EQ(journal->head(), 3U);
 }
 
+// While the daemon slept they died, and their leases went on. Found by the simulation.
+TEST_F(UnprovenTest, ThoseThatDiedBeforeItCameWhileTheDaemonSleptAreNotCounted) {
+  FleetOptions wants_nobody;
+  wants_nobody.sync = SyncPolicy::kNone;
+  start(wants_nobody);
+  feed.restart(now);
+  pass(DaemonOptions{}.rejoin_patience);
+  for (const char* name : {"first", "second"}) {
+    executors.push_back(std::make_unique<Executor>(transport, name));
+    executors.back()->mute = true;
+    executors.back()->join();
+  }
+  settle();
+  now += seconds(60);
+  write({{"m", "worse"}, {"other", "1"}});
+  ASSERT_EQ(journal->committed().epoch, 3U);
+  pass(moddev::limits::kLease + seconds(1));
+  EXPECT_EQ(journal->head(), 3U);
+}
+
 TEST_F(UnprovenTest, ThoseThatLeaveOrDieAfterOneHasRunItAreNotCounted) {
   for (const char* name : {"first", "second"}) {
     executors.push_back(std::make_unique<Executor>(transport, name));
