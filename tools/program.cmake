@@ -16,6 +16,7 @@ add_library(moddev_program STATIC
   moddev/debug_lines.cc
   moddev/diagnostics.cc
   moddev/doctor.cc
+  moddev/epoch_fate.cc
   moddev/executor.cc
   moddev/fetch.cc
   moddev/history.cc
@@ -30,6 +31,7 @@ add_library(moddev_program STATIC
   moddev/places.cc
   moddev/printer.cc
   moddev/refresh.cc
+  moddev/refusals.cc
   moddev/retained_files.cc
   moddev/stats_view.cc
   moddev/status.cc

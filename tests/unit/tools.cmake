@@ -4,10 +4,12 @@ moddev_add_test(tools_unit_test
   SOURCES
     unit/tools/audit_view_test.cc
     unit/tools/config_test.cc
+    unit/tools/epoch_fate_test.cc
     unit/tools/history_view_test.cc
     unit/tools/json_test.cc
     unit/tools/places_test.cc
     unit/tools/printer_test.cc
+    unit/tools/refusals_test.cc
     unit/tools/requester_test.cc
     unit/tools/stats_view_test.cc
     unit/tools/status_view_test.cc

@@ -2,6 +2,7 @@
 
 #include "tools/moddev/asking.h"
 #include "tools/moddev/diagnostics.h"
+#include "tools/moddev/refusals.h"
 #include "tools/moddev/terminal.h"
 
 namespace moddev::tools {
@@ -9,14 +10,8 @@ namespace moddev::tools {
 std::string why_refused(client::Requester& daemon, Epoch epoch) {
   const auto history = daemon.ask_for<HistoryReply>(HistoryRequest{"", epoch + 1, 1}, kAnswerPatience);
   if (!history || history->entries.empty() || history->entries.front().epoch != epoch) return {};
-  std::string text;
-  for (const ExecutorFailure& failure : history->entries.front().failures) {
-    text += ' ' + failure.executor + ": ";
-    if (!failure.module.empty()) text += failure.module + ": ";
-    text += failure.error;
-    if (!text.ends_with('.')) text += '.';
-  }
-  return text;
+  const std::string why = refusals_text(history->entries.front().failures);
+  return why.empty() ? why : ' ' + why;
 }
 
 bool complain_unpublished(const std::vector<UnpublishedFile>& files, std::uint64_t count) {

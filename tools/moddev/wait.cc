@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "protocol/clock.h"
 #include "tools/moddev/asking.h"
@@ -39,9 +41,44 @@ std::chrono::milliseconds patience_until(TimePoint deadline, TimePoint now) {
   return std::min<std::chrono::milliseconds>(left, kAnswerPatience);
 }
 
+/// What became of epochs, asked for anew when something has been decided since.
+class PastEpochs {
+ public:
+  /// From the newest down to `oldest`, at most kEpochsLookedBack; empty where the daemon does not tell.
+  const std::vector<HistoryEntry>& back_to(Epoch oldest, const StatusReply& status, bool pending,
+                                           client::Requester& daemon, Clock& clock, TimePoint deadline) {
+    const State now{status.epoch, status.committed_epoch, status.refused, oldest, pending};
+    if (now == of_) return entries_;
+    entries_.clear();
+    HistoryRequest request;
+    for (bool more = oldest != 0; more && entries_.size() < kEpochsLookedBack;) {
+      const auto reply = daemon.ask_for<HistoryReply>(request, patience_until(deadline, clock.now()));
+      if (!reply || reply->entries.empty()) return entries_;
+      entries_.insert(entries_.end(), reply->entries.begin(), reply->entries.end());
+      request.before = entries_.back().epoch;
+      more = reply->more && request.before > oldest;
+    }
+    of_ = now;
+    return entries_;
+  }
+
+ private:
+  static constexpr std::size_t kEpochsLookedBack = 1000;
+  struct State {
+    Epoch epoch = 0;
+    Epoch committed = 0;
+    Epoch refused = 0;
+    Epoch oldest = 0;
+    bool pending = false;
+    friend bool operator==(const State&, const State&) = default;
+  };
+  std::optional<State> of_;
+  std::vector<HistoryEntry> entries_;
+};
+
 /// Asks once, until `deadline`. A daemon that is not there (any more) is waited for as well: its error.
-Result<WaitOutcome> look(std::unique_ptr<client::Requester>& daemon, const WaitFlags& flags, Clock& clock,
-                         TimePoint deadline) {
+Result<WaitOutcome> look(std::unique_ptr<client::Requester>& daemon, PastEpochs& past, const WaitFlags& flags,
+                         Clock& clock, TimePoint deadline) {
   if (!daemon) {
     auto found = reach_daemon(flags.endpoint, patience_until(deadline, clock.now()));
     if (!found) return found.error();
@@ -53,7 +90,10 @@ Result<WaitOutcome> look(std::unique_ptr<client::Requester>& daemon, const WaitF
   if (!snapshot) return daemon.reset(), snapshot.error();
   const auto status = daemon->ask_for<StatusReply>(StatusRequest{}, patience_until(deadline, clock.now()));
   if (!status) return daemon.reset(), status.error();
-  return judge(*status, snapshot->pending.has_value(), {flags.epoch});
+  const bool pending = snapshot->pending.has_value();
+  const WaitGoal goal{flags.epoch};
+  return judge(*status, pending,
+               past.back_to(oldest_needed(*status, goal), *status, pending, *daemon, clock, deadline), goal);
 }
 
 bool may_come_yet(const Error& error) {
@@ -73,17 +113,18 @@ int run_wait(const WaitFlags& flags) {
   const TimePoint deadline =
       begin + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(flags.timeout_s));
   std::unique_ptr<client::Requester> daemon;
+  PastEpochs past;
   std::string missing;
   Duration pause = kLookFirst;
   for (;;) {
     const bool first = missing.empty();
     const TimePoint until = std::max(deadline, begin + kFirstLook);
-    const auto outcome = look(daemon, flags, clock, first ? until : deadline);
+    const auto outcome = look(daemon, past, flags, clock, first ? until : deadline);
     // What is wrong for good is not waited for.
     if (!outcome && first && !may_come_yet(outcome.error())) return failed(outcome.error());
     if (outcome && outcome->kind == WaitOutcome::Kind::kReached) return answered(outcome->text + "\n");
     if (outcome && outcome->kind == WaitOutcome::Kind::kRefused) {
-      complain(outcome->text + ". `moddev watch` said why; a change of the files makes the next epoch.");
+      complain(outcome->text);
       return kFailed;
     }
     const Duration left = deadline - clock.now();
@@ -105,11 +146,16 @@ void add_wait(CLI::App& program, Invocation& chosen) {
   auto flags = std::make_shared<WaitFlags>();
   CLI::App* command =
       program.add_subcommand("wait", "Return when every executor runs an epoch; the exit code tells");
-  command->add_option("--epoch", flags->epoch, "This epoch or a newer one")
+  command
+      ->add_option("--epoch", flags->epoch,
+                   "This epoch, or a newer one that builds on it: 0. It was refused, or a return or a "
+                   "rollback took it back: 1 at once, with the reason")
       ->type_name("N")
       ->transform(whole_number(1));
-  command->add_flag("--live", flags->live, "The newest epoch there is");
-  command->add_option("--timeout", flags->timeout_s, "Give up after so long [60]")
+  command->add_flag("--live", flags->live,
+                    "The newest epoch: 0, also when no executor is there. What the directory holds was "
+                    "refused, or executors died of it: 1 at once, with the reason");
+  command->add_option("--timeout", flags->timeout_s, "Give up after so long, with 1 [60]")
       ->type_name("SECONDS")
       ->check(CLI::Range(0.0, 1e7));
   command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");

@@ -2,49 +2,157 @@
 
 #include <algorithm>
 
+#include "tools/moddev/epoch_fate.h"
+#include "tools/moddev/refusals.h"
 #include "tools/moddev/terminal.h"
 
 namespace moddev::tools {
 namespace {
 
 constexpr std::size_t kLaggardsShown = 4;
+constexpr std::size_t kHoldsShown = 4;
+constexpr const char* kNextStep = " A change of the files makes the next epoch.";
 
 using Kind = WaitOutcome::Kind;
 
+std::string epoch_text(Epoch epoch) {
+  return "epoch " + std::to_string(epoch);
+}
+
+std::string capital(std::string text) {
+  if (!text.empty() && text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 'a' + 'A');
+  return text;
+}
+
 std::string laggard(const ExecutorStatus& executor) {
   std::string text = printable(executor.identity.name) + " (" + std::string(to_string(executor.state));
-  if (executor.epoch > 0) text += ", epoch " + std::to_string(executor.epoch);
+  if (executor.epoch > 0) text += ", " + epoch_text(executor.epoch);
   text += ")";
   return executor.detail.empty() ? text : text + ": " + printable(executor.detail);
 }
 
-}  // namespace
+const HistoryEntry* entry_of(const std::vector<HistoryEntry>& history, Epoch epoch) {
+  const auto entry = std::find_if(history.begin(), history.end(),
+                                  [&](const HistoryEntry& one) { return one.epoch == epoch; });
+  return entry == history.end() ? nullptr : &*entry;
+}
 
-WaitOutcome judge(const StatusReply& status, bool pending, const WaitGoal& goal) {
-  const Epoch wanted = goal.epoch == 0 ? status.epoch : goal.epoch;
-  const std::string wanted_text = "epoch " + std::to_string(wanted);
-  const std::string live_text = "epoch " + std::to_string(status.committed_epoch);
-  if (status.committed_epoch < wanted) {
-    if (pending) return {Kind::kNotYet, wanted_text + " is being prepared"};
-    if (status.epoch < wanted) return {Kind::kNotYet, wanted_text + " is not published yet"};
-    return {Kind::kRefused, wanted_text + " was refused, and " + live_text + " stays live"};
+WaitOutcome refused(const StatusReply& status, const std::vector<HistoryEntry>& history, Epoch epoch) {
+  const HistoryEntry* entry = entry_of(history, epoch);
+  const std::string why =
+      entry != nullptr && entry->state == EpochState::kAborted
+          ? entry->failures.empty() ? "Nobody was left to use it." : refusals_text(entry->failures)
+          : "";
+  return {Kind::kRefused, capital(epoch_text(epoch)) + " was refused, and " +
+                              epoch_text(status.committed_epoch) +
+                              (status.committed_epoch < epoch ? " stays live." : " is live without it.") +
+                              (why.empty() ? "" : " " + why) + kNextStep};
+}
+
+/// The end of the waiting for one epoch, where the history tells that there is one.
+WaitOutcome fate(const StatusReply& status, bool pending, const std::vector<HistoryEntry>& history,
+                 Epoch epoch) {
+  const EpochFate became = fate_of(history, epoch);
+  switch (became.kind) {
+    case EpochFate::Kind::kRefused:
+      return refused(status, history, epoch);
+    case EpochFate::Kind::kGivenUp:
+      if (status.refused == epoch && !pending) return refused(status, history, epoch);
+      return {Kind::kNotYet, epoch_text(epoch) + " was not decided, and what it changed comes again"};
+    case EpochFate::Kind::kTakenBack:
+      return {Kind::kRefused,
+              capital(epoch_text(epoch)) + " was taken back by " + epoch_text(became.by.epoch) + ": " +
+                  printable(became.by.cause) + ". What had changed stays out until its files change; " +
+                  "`moddev rollback --to " + std::to_string(epoch) + "` brings it back as it is."};
+    case EpochFate::Kind::kUnderWay:
+      return {Kind::kNotYet, epoch_text(epoch) + " is being prepared"};
+    case EpochFate::Kind::kUnknown:
+    case EpochFate::Kind::kIn:
+      break;
   }
-  std::string behind;
+  return {Kind::kReached, ""};
+}
+
+/// The same for the newest epoch.
+WaitOutcome fate_of_newest(const StatusReply& status, bool pending,
+                           const std::vector<HistoryEntry>& history) {
+  if (pending) return {Kind::kNotYet, epoch_text(status.epoch) + " is being prepared"};
+  if (status.epoch == 0) return {Kind::kNotYet, "nothing is published yet"};
+  if (status.refused != 0) return refused(status, history, status.refused);
+  if (status.epoch > status.committed_epoch) {
+    // Announced after the look at what is pending?
+    const HistoryEntry* entry = entry_of(history, status.epoch);
+    if (entry != nullptr && entry->state != EpochState::kAborted)
+      return {Kind::kNotYet, epoch_text(status.epoch) + " is being prepared"};
+    return refused(status, history, status.epoch);
+  }
+  const HistoryEntry* live = entry_of(history, status.committed_epoch);
+  if (live != nullptr && is_return(live->cause)) {
+    return {Kind::kRefused, capital(epoch_text(status.committed_epoch)) + " is live, a " +
+                                printable(live->cause) + "." + kNextStep};
+  }
+  return {Kind::kReached, ""};
+}
+
+/// Who does not run it yet; empty when everyone does.
+std::string behind(const StatusReply& status, Epoch wanted) {
+  std::string text;
   std::size_t count = 0;
-  std::uint64_t there = 0;
   for (const ExecutorStatus& executor : status.executors) {
     if (executor.state == ExecutorState::kGone) continue;
-    ++there;
-    const bool runs_it = executor.epoch >= (goal.epoch == 0 ? status.committed_epoch : wanted);
-    if (runs_it && (executor.state == ExecutorState::kLive || executor.state == ExecutorState::kPreparing))
-      continue;
-    if (count++ < kLaggardsShown) behind += (behind.empty() ? "" : "; ") + laggard(executor);
+    const bool runs = executor.state == ExecutorState::kLive || executor.state == ExecutorState::kPreparing;
+    if (runs && executor.epoch >= wanted) continue;
+    if (count++ < kLaggardsShown) text += (text.empty() ? "" : "; ") + laggard(executor);
   }
-  if (count > kLaggardsShown) behind += "; and " + std::to_string(count - kLaggardsShown) + " more";
-  if (count > 0) return {Kind::kNotYet, wanted_text + " is not live in " + behind};
-  if (goal.epoch == 0 && pending)
-    return {Kind::kNotYet, "epoch " + std::to_string(status.epoch) + " is being prepared"};
-  return {Kind::kReached, live_text + " is live in " + counted(there, "executor")};
+  if (count > kLaggardsShown) text += "; and " + std::to_string(count - kLaggardsShown) + " more";
+  return text;
+}
+
+/// What a rollback keeps from following the directory.
+std::string held(const StatusReply& status) {
+  std::string text;
+  std::size_t count = 0;
+  for (const HoldReport& hold : status.holds) {
+    if (count++ == kHoldsShown) {
+      return text + "; and " + std::to_string(status.holds.size() - kHoldsShown) + " more modules are held";
+    }
+    text += "; " + printable(hold.module) +
+            (hold.version == 0 ? " is kept out" : " is held at version " + std::to_string(hold.version)) +
+            " until " + printable(hold.path) + " changes";
+  }
+  return text;
+}
+
+}  // namespace
+
+Epoch oldest_needed(const StatusReply& status, const WaitGoal& goal) {
+  if (goal.epoch != 0) return goal.epoch <= status.epoch ? goal.epoch : 0;
+  return status.refused != 0 ? std::min(status.refused, status.committed_epoch) : status.committed_epoch;
+}
+
+WaitOutcome judge(const StatusReply& status, bool pending, const std::vector<HistoryEntry>& history,
+                  const WaitGoal& goal) {
+  const bool newest = goal.epoch == 0;
+  WaitOutcome end =
+      newest ? fate_of_newest(status, pending, history) : fate(status, pending, history, goal.epoch);
+  if (end.kind != Kind::kReached) return end;
+  const Epoch wanted = newest ? status.committed_epoch : goal.epoch;
+  if (status.committed_epoch < wanted) {
+    if (status.epoch < wanted) return {Kind::kNotYet, epoch_text(wanted) + " is not published yet"};
+    // It is told of as not refused: committed after the status was told.
+    if (pending || entry_of(history, wanted) != nullptr)
+      return {Kind::kNotYet, epoch_text(wanted) + " is being prepared"};
+    return refused(status, history, wanted);
+  }
+  if (const std::string who = behind(status, wanted); !who.empty())
+    return {Kind::kNotYet, epoch_text(wanted) + " is not live in " + who};
+  const auto there = static_cast<std::uint64_t>(
+      std::count_if(status.executors.begin(), status.executors.end(),
+                    [](const ExecutorStatus& one) { return one.state != ExecutorState::kGone; }));
+  return {Kind::kReached, epoch_text(status.committed_epoch) +
+                              (there == 0 ? " is live, and no executor is there to run it"
+                                          : " is live in " + counted(there, "executor")) +
+                              (newest ? held(status) : "")};
 }
 
 }  // namespace moddev::tools

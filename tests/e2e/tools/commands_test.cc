@@ -431,7 +431,77 @@ TEST(Wait, TellsWithItsExitCode) {
   daemon.event("aborted");
   const Ran refused = yard.run({"wait", "--live"});
   EXPECT_EQ(refused.exit_code, 1);
-  EXPECT_THAT(refused.err, HasSubstr("was refused"));
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("was refused"), HasSubstr("w1: scorer: ")));
+}
+
+TEST(Wait, ForARefusedEpochEndsAlsoWhenTheNextOneIsLive) {
+  Yard yard;
+  yard.write_module("scorer", 1);
+  Process daemon = yard.watch();
+  const Ran alone = yard.run({"wait", "--live"});
+  EXPECT_EQ(alone.exit_code, 0) << alone.err;
+  EXPECT_EQ(alone.out, "epoch 1 is live, and no executor is there to run it\n");
+  Process executor = yard.start({"executor", "--name", "w1", "--json"});
+  executor.event("applied");
+  yard.write_unloadable("scorer");
+  daemon.event("aborted");
+  yard.write_module("scorer", 3);
+  daemon.event("committed", [](const Json& json) { return json["epoch"] == 3; });
+  const Ran refused = yard.run({"wait", "--epoch", "2"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("Epoch 2 was refused, and epoch 3 is live without it. w1: scorer: "));
+  EXPECT_EQ(yard.run({"wait", "--epoch", "1"}).exit_code, 0) << "the newer one builds on it";
+  EXPECT_EQ(yard.run({"rollback"}).exit_code, 0);
+  const Ran gone = yard.run({"wait", "--epoch", "3"});
+  EXPECT_EQ(gone.exit_code, 1);
+  EXPECT_THAT(gone.err, HasSubstr("Epoch 3 was taken back by epoch 4: rollback to epoch 1."));
+  const Ran live = yard.run({"wait", "--live"});
+  EXPECT_EQ(live.exit_code, 0) << "as the user wished";
+  EXPECT_EQ(live.out,
+            "epoch 4 is live in 1 executor; scorer is held at version 1 until libscorer.so changes\n");
+}
+
+TEST(Wait, ForWhatACanaryDiedOfEnds) {
+  Yard yard;
+  yard.write_module("scorer", 1);
+  Process daemon = yard.watch({"--canary", "w1", "--canary-time", "60"});
+  Process canary = yard.start({"executor", "--name", "w1", "--json"});
+  canary.event("applied");
+  Process other = yard.start({"executor", "--name", "w2", "--json"});
+  other.event("applied");
+  yard.write_module("scorer", 2);
+  canary.event("applied", [](const Json& json) { return json["epoch"] == 2; });
+  Process waiting = yard.start({"wait", "--epoch", "2"});
+  canary.signal(SIGKILL);
+  EXPECT_EQ(waiting.wait(), 1);
+  EXPECT_THAT(waiting.errors(), HasSubstr("Epoch 2 was refused, and epoch "));
+  daemon.event("committed", [](const Json& json) { return json["epoch"] == 3; });
+  const Ran late = yard.run({"wait", "--epoch", "2"});
+  EXPECT_EQ(late.exit_code, 1);
+  EXPECT_THAT(late.err, HasSubstr("Epoch 2 was refused, and epoch 3 is live without it. w1: "));
+  EXPECT_EQ(yard.run({"wait", "--live"}).exit_code, 1);
+}
+
+TEST(Wait, ForWhatEveryoneReturnedFromEnds) {
+  Yard yard;
+  yard.write_module("scorer", 1);
+  Process daemon = yard.watch();
+  std::vector<Process> executors;
+  for (const char* name : {"w1", "w2", "w3"}) {
+    executors.push_back(yard.start({"executor", "--name", name, "--json"}));
+    executors.back().event("applied");
+  }
+  yard.write_module("scorer", 2);
+  daemon.event("committed", [](const Json& json) { return json["epoch"] == 2 && json["applied"] == 3; });
+  executors[0].signal(SIGKILL);
+  executors[1].signal(SIGKILL);
+  daemon.event("committed", [](const Json& json) { return json["epoch"] == 3; });
+  const Ran gone = yard.run({"wait", "--epoch", "2"});
+  EXPECT_EQ(gone.exit_code, 1);
+  EXPECT_THAT(gone.err, HasSubstr("Epoch 2 was taken back by epoch 3: return to epoch 1, because 2 of 3 "));
+  const Ran live = yard.run({"wait", "--live"});
+  EXPECT_EQ(live.exit_code, 1);
+  EXPECT_THAT(live.err, HasSubstr("Epoch 3 is live, a return to epoch 1, because 2 of 3 executors "));
 }
 
 /// A daemon that is stopped takes the connection and says nothing.
