@@ -305,9 +305,9 @@ void Fleet::withdraw(Member& member, bool goodbye) {
   member.vote = Vote::kNone;
 }
 
-Fleet::Members::iterator Fleet::exclude(Members::iterator member, ExecutorState state, std::string reason,
-                                        TimePoint now, bool dead) {
-  if (dead) aftermath_.died(member->first, member->second.identity.name, member->second.heard);
+Fleet::Members::iterator Fleet::exclude(Members::iterator member, Loss loss, std::string reason,
+                                        TimePoint now) {
+  if (loss == Loss::kDead) aftermath_.died(member->first, member->second.identity.name, member->second.heard);
   if (switch_.phase == Phase::kPreparing && member->second.vote != Vote::kNone) reason += after_being_asked();
   if (switch_.phase == Phase::kPreparing &&
       (member->second.vote == Vote::kSilent || member->second.vote == Vote::kPrepared)) {
@@ -319,14 +319,14 @@ Fleet::Members::iterator Fleet::exclude(Members::iterator member, ExecutorState 
                    {{member->second.identity.name, switch_.subject.module,
                      reason + (switched ? ", after it had switched as a canary" : ", as a canary")}});
     switch_.trial_failed = true;
-    if (state == ExecutorState::kGone) switch_.died.push_back(member->first);
+    if (loss != Loss::kLate) switch_.died.push_back(member->first);
   }
   withdraw(member->second, false);
-  remember(member->second, state, reason, now);
+  remember(member->second, loss == Loss::kDead ? ExecutorState::kGone : ExecutorState::kFenced, reason, now);
   FleetAction excluded = action(Kind::kExcluded);
   excluded.executor = member->second.identity;
   excluded.runs = member->second.epoch;
-  excluded.dead = dead;
+  excluded.dead = loss == Loss::kDead;
   excluded.last_word = member->second.last_word;
   excluded.reason = std::move(reason);
   waiting_.push_back(std::move(excluded));
@@ -348,9 +348,11 @@ void Fleet::exclude_expired(TimePoint now) {
   for (auto member = members_.begin(); member != members_.end();) {
     const TimePoint end = member->second.heard + options_.lease;
     if (now >= end) {
-      const bool stopped = options_.still_there && options_.still_there(member->second.identity);
-      member = exclude(member, ExecutorState::kGone,
-                       "was not heard for " + in_seconds(now - member->second.heard), now, !stopped);
+      const ExecutorIdentity& who = member->second.identity;
+      const bool there = options_.still_there && options_.still_there(who);
+      std::string reason = "was not heard for " + in_seconds(now - member->second.heard);
+      if (there) reason += "; its process " + std::to_string(who.pid) + " is there, stopped or stuck";
+      member = exclude(member, there ? Loss::kSilent : Loss::kDead, std::move(reason), now);
     } else {
       lease_scan_at_ = std::min(lease_scan_at_, end);
       ++member;
@@ -372,8 +374,8 @@ void Fleet::exclude_dead(TimePoint now) {
       ++member;
       continue;
     }
-    member = exclude(member, ExecutorState::kGone,
-                     "its process " + std::to_string(who.pid) + " has ended without a goodbye", now, true);
+    member = exclude(member, Loss::kDead,
+                     "its process " + std::to_string(who.pid) + " has ended without a goodbye", now);
   }
 }
 
@@ -386,7 +388,7 @@ void Fleet::exclude_late(TimePoint now) {
   for (auto member = members_.begin(); member != members_.end();) {
     const bool late =
         preparing ? member->second.vote == Vote::kSilent : member->second.awaited && !member->second.follows;
-    member = late ? exclude(member, ExecutorState::kFenced, what, now, false) : std::next(member);
+    member = late ? exclude(member, Loss::kLate, what, now) : std::next(member);
   }
 }
 

@@ -219,9 +219,10 @@ class Fleet {
   void await_switch(Member& member, bool follows);
   /// Takes the member out of every count of the switch.
   void withdraw(Member& member, bool goodbye);
-  /// `dead`: see FleetAction.
-  Members::iterator exclude(Members::iterator member, ExecutorState state, std::string reason, TimePoint now,
-                            bool dead);
+  /// Why a member is excluded: it is dead, as far as can be seen; it is silent, and its process is there; or
+  /// it speaks, and does not do in time what it is asked for.
+  enum class Loss : std::uint8_t { kDead, kSilent, kLate };
+  Members::iterator exclude(Members::iterator member, Loss loss, std::string reason, TimePoint now);
   /// " after it was asked to load scorer 3", where that is known.
   [[nodiscard]] std::string after_being_asked() const;
   [[nodiscard]] static bool in_good_standing(const Member& member) { return member.failed_epoch == 0; }

@@ -42,7 +42,8 @@ Json of(const ExecutorStatus& executor) {
           {"pid", executor.identity.pid},
           {"state", to_string(executor.state)},
           {"epoch", executor.epoch},
-          {"pins", std::move(pins)}};
+          {"pins", std::move(pins)},
+          {"detail", executor.detail}};
 }
 
 Json of(const HoldReport& hold) {

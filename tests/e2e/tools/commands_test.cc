@@ -230,7 +230,7 @@ TEST(Status, HasTheKeysOfTheContract) {
               ElementsAre("name", "kind", "version", "digest", "size", "changed_at", "depends_on"));
   ASSERT_EQ(status["executors"].size(), 1U);
   const Json& one = status["executors"][0];
-  EXPECT_THAT(keys(one), ElementsAre("id", "name", "host", "pid", "state", "epoch", "pins"));
+  EXPECT_THAT(keys(one), ElementsAre("id", "name", "host", "pid", "state", "epoch", "pins", "detail"));
   EXPECT_EQ(one["id"], joined["id"]);
   EXPECT_EQ(one["name"], "worker-1");
   EXPECT_EQ(one["pid"], executor.pid());

@@ -31,7 +31,8 @@ def test(arguments):
         check(committed["applied"] == 2 and committed["elapsed_ms"] < 3000,
               f"the next switch waited for the excluded one: {committed}")
         shown = states(fleet)["worker-1"]
-        check(shown["state"] not in ("ready", "live", "current"), f"status shows {shown}")
+        check(shown["state"] == "fenced" and f"process {stopped.process.pid} is there" in shown["detail"],
+              f"status shows {shown}")
 
         stopped.signal(signal.SIGCONT)
         stopped.wait_event("called", lambda event: event["result"] == 3)

@@ -1,6 +1,8 @@
 // The fleet with processes that can be seen, and under --sync majority and none: one interleaving a test.
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include <set>
 #include <string>
 #include <vector>
@@ -44,6 +46,23 @@ TEST(FleetSees, WhoDiesBeforeItHasAppliedIsNotWaitedForEither) {
   running.erase("w2");
   f.die(2);
   EXPECT_EQ(f.run(options.repeat_after), (Kinds{Kind::kExcluded, Kind::kSettled}));
+}
+
+TEST(FleetSees, WhoIsSilentAndStillThereIsFencedNotGone) {
+  FleetOptions options;
+  options.still_there = [](const ExecutorIdentity& who) { return who.name == "w2"; };
+  Fleets f(options);
+  f.settle_on_one(3);
+  f.die(2);
+  f.die(3);
+  EXPECT_EQ(f.run(options.lease), (Kinds{Kind::kExcluded, Kind::kExcluded}));
+  std::map<std::string, ExecutorStatus> all;
+  for (const ExecutorStatus& one : f.fleet.status(1, f.now)) all[one.identity.name] = one;
+  EXPECT_EQ(all["w2"].state, ExecutorState::kFenced);
+  EXPECT_EQ(all["w2"].detail, "was not heard for 3.0 s; its process " +
+                                  std::to_string(all["w2"].identity.pid) + " is there, stopped or stuck");
+  EXPECT_EQ(all["w3"].state, ExecutorState::kGone);
+  EXPECT_EQ(all["w3"].detail, "was not heard for 3.0 s");
 }
 
 TEST(FleetSees, WhoWasNeverSeenIsWaitedForUntilItsLeaseEnds) {

@@ -87,6 +87,7 @@ TEST(StatusJson, HasEverything) {
   executor.state = ExecutorState::kLive;
   executor.epoch = 8;
   executor.pins = {{7, 1500, 2}};
+  executor.detail = "is stuck";
   status.executors = {executor};
   status.holds = {{"scorer", 7, "lib/libscorer.so"}};
   status.transfers = {70'000, 1'048'576, 4'096, 379, 847'621};
@@ -100,7 +101,7 @@ TEST(StatusJson, HasEverything) {
           kHex +
           R"(","size":5,"changed_at":"2025-11-25T12:31:07.123Z","depends_on":["base"]}],)"
           R"("executors":[{"id":"ffeeddcc-bbaa-4988-b766-554433221100","name":"w1","host":"host","pid":43,)"
-          R"("state":"live","epoch":8,"pins":[{"epoch":7,"age_ms":1500,"count":2}]}],)"
+          R"("state":"live","epoch":8,"pins":[{"epoch":7,"age_ms":1500,"count":2}],"detail":"is stuck"}],)"
           R"("holds":[{"module":"scorer","version":7,"path":"lib/libscorer.so"}],)"
           R"("transfers":{"announced_bytes":70000,"plain_bytes":1048576,"zstd_bytes":4096,"patch_bytes":379,)"
           R"("saved_bytes":847621},"refused_epoch":9})");
