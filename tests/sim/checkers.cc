@@ -342,7 +342,7 @@ bool Returns::announced(const AnnounceEvent& announce, const daemon::Journal& jo
   if (!record || record->restores == 0) return false;
   const std::string where =
       epoch_name(announce.epoch) + ", a return to " + epoch_name(record->restores) + ",";
-  const bool trouble = trouble_ && *trouble_ >= since_;
+  const bool trouble = trouble_ && *trouble_ + delay_ >= since_;
   const bool silence =
       std::ranges::any_of(heard_, [&](const auto& last) { return now - last.second >= lease_; });
   if (!trouble && !silence)

@@ -242,8 +242,9 @@ class InTime {
 /// before it is committed). And what nobody can use does not stay.
 class Returns {
  public:
-  Returns(Verdict& verdict, const Chronicle& chronicle, Duration lease)
-      : verdict_(verdict), chronicle_(chronicle), lease_(lease) {}
+  /// `delay`: for so long messages can be under way, so that who died seems to live.
+  Returns(Verdict& verdict, const Chronicle& chronicle, Duration lease, Duration delay)
+      : verdict_(verdict), chronicle_(chronicle), lease_(lease), delay_(delay) {}
   /// Returns whether it is a return.
   bool announced(const AnnounceEvent& announce, const daemon::Journal& journal, TimePoint now);
   /// Somebody died, or cannot use what it was given.
@@ -258,6 +259,7 @@ class Returns {
   Verdict& verdict_;
   const Chronicle& chronicle_;
   const Duration lease_;
+  const Duration delay_;
   TimePoint announced_{};  // the newest epoch
   TimePoint since_{};      // the newest committed one was announced
   std::optional<TimePoint> trouble_;

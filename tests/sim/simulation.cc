@@ -64,7 +64,8 @@ Simulation::Simulation(const SimulationOptions& options)
       per_fleet_(verdict_, chronicle_, weather_.fleet.sync),
       last_good_(verdict_, chronicle_),
       in_time_(verdict_, longest_decision(weather_.fleet)),
-      returns_(verdict_, chronicle_, weather_.fleet.lease),
+      returns_(verdict_, chronicle_, weather_.fleet.lease,
+               weather_.network.slow > 0 ? weather_.network.slowest : Duration::zero()),
       rejoins_(verdict_, weather_.fleet.lease),
       bounded_(verdict_),
       // One link more than executors: the observer who asks for a refresh.
