@@ -1,6 +1,7 @@
 #include "tools/moddev/status_view.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace moddev::tools {
 namespace {
@@ -30,25 +31,47 @@ bool is_there(const ExecutorStatus& executor) {
   return executor.state != ExecutorState::kGone && executor.state != ExecutorState::kFenced;
 }
 
+std::uint64_t count_of(const StatusReply& status, const std::function<bool(const ExecutorStatus&)>& wanted) {
+  return static_cast<std::uint64_t>(
+      std::count_if(status.executors.begin(), status.executors.end(),
+                    [&](const ExecutorStatus& one) { return is_there(one) && wanted(one); }));
+}
+
+/// "in all 3 executors", "in 2 of 3 executors": by the epoch that each runs, whatever else it does meanwhile.
+std::string where(const StatusReply& status, const Palette& palette) {
+  const std::uint64_t there = count_of(status, [](const ExecutorStatus&) { return true; });
+  if (there == 0) return ", no executors";
+  if (status.committed_epoch == 0) return ", " + counted(there, "executor");
+  const std::uint64_t on_it = count_of(status, [&](const ExecutorStatus& one) {
+    return one.epoch == status.committed_epoch && one.state != ExecutorState::kFailed;
+  });
+  if (on_it == there) return (there == 1 ? " in " : " in all ") + counted(there, "executor");
+  return palette.paint(Colour::kNotice, " in " + std::to_string(on_it) + " of " + counted(there, "executor"));
+}
+
+/// What becomes of the epoch that is not decided: ", 1 tries epoch 8, 2 prepare epoch 8".
+std::string under_way(const StatusReply& status) {
+  const std::string epoch = " epoch " + std::to_string(status.epoch);
+  const std::uint64_t trying =
+      count_of(status, [&](const ExecutorStatus& one) { return one.epoch > status.committed_epoch; });
+  const std::uint64_t preparing = count_of(status, [&](const ExecutorStatus& one) {
+    return one.epoch == status.committed_epoch && one.state == ExecutorState::kPreparing;
+  });
+  std::string text;
+  if (trying > 0) text += ", " + std::to_string(trying) + (trying == 1 ? " tries" : " try") + epoch;
+  if (preparing > 0)
+    text += ", " + std::to_string(preparing) + (preparing == 1 ? " prepares" : " prepare") + epoch;
+  return text.empty() ? "," + epoch + " is being prepared" : text;
+}
+
 std::string headline(const StatusReply& status, bool pending, const Palette& palette) {
-  std::string text = palette.paint(Colour::kStrong, epoch_text(status.committed_epoch) + " live");
-  if (status.committed_epoch == 0) text = palette.paint(Colour::kStrong, "nothing published yet");
-  const auto there = std::count_if(status.executors.begin(), status.executors.end(), is_there);
-  const auto on_it =
-      std::count_if(status.executors.begin(), status.executors.end(), [&](const ExecutorStatus& e) {
-        return is_there(e) && e.state == ExecutorState::kLive && e.epoch == status.committed_epoch;
-      });
-  if (there == 0) {
-    text += ", no executors";
-  } else if (on_it == there) {
-    text += (there == 1 ? " in " : " in all ") + counted(static_cast<std::uint64_t>(there), "executor");
-  } else {
-    text += palette.paint(Colour::kNotice, " in " + std::to_string(on_it) + " of " +
-                                               counted(static_cast<std::uint64_t>(there), "executor"));
-  }
+  std::string text = palette.paint(Colour::kStrong, status.committed_epoch == 0
+                                                        ? "nothing published yet"
+                                                        : epoch_text(status.committed_epoch) + " live");
+  text += where(status, palette);
   const bool newer = status.epoch > status.committed_epoch;
   if (newer && pending) {
-    text += palette.paint(Colour::kNotice, ", epoch " + std::to_string(status.epoch) + " is being prepared");
+    text += palette.paint(Colour::kNotice, under_way(status));
   } else if (newer || status.refused != 0) {
     const Epoch refused = status.refused != 0 ? status.refused : status.epoch;
     text += palette.paint(Colour::kNotice, ", epoch " + std::to_string(refused) + " was refused");

@@ -103,6 +103,36 @@ TEST(StatusText, TellsAnEpochUnderWayFromARefusedOne) {
   EXPECT_THAT(text_of(status, false), StartsWith("epoch 7 live in all 2 executors, epoch 8 was refused\n"));
 }
 
+// Who prepared the next epoch was not counted, although it ran the live one.
+TEST(StatusText, WhoPreparesTheNextEpochRunsTheLiveOne) {
+  StatusReply status = sample();
+  status.epoch = 8;
+  status.executors[0].state = ExecutorState::kPreparing;
+  EXPECT_THAT(text_of(status, true), StartsWith("epoch 7 live in all 2 executors, 1 prepares epoch 8\n"));
+  status.executors[1].state = ExecutorState::kPreparing;
+  EXPECT_THAT(text_of(status, true), StartsWith("epoch 7 live in all 2 executors, 2 prepare epoch 8\n"));
+  status.executors[1].epoch = 6;
+  EXPECT_THAT(text_of(status, true), StartsWith("epoch 7 live in 1 of 2 executors, 1 prepares epoch 8\n"))
+      << "it is behind, and has the live one to prepare first";
+}
+
+TEST(StatusText, CanariesAreThoseThatTryTheNextEpoch) {
+  StatusReply status = sample();
+  status.epoch = 8;
+  status.executors[0].epoch = 8;
+  EXPECT_THAT(text_of(status, true), StartsWith("epoch 7 live in 1 of 2 executors, 1 tries epoch 8\n"));
+  status.executors[1].epoch = 8;
+  EXPECT_THAT(text_of(status, true), StartsWith("epoch 7 live in 0 of 2 executors, 2 try epoch 8\n"));
+}
+
+TEST(StatusText, WhoseStateIsNotKnownYetCountsByWhatItRuns) {
+  StatusReply status = sample();
+  status.executors[0].state = ExecutorState::kJoining;
+  EXPECT_THAT(text_of(status), StartsWith("epoch 7 live in all 2 executors\n"));
+  status.executors[0].state = ExecutorState::kFailed;
+  EXPECT_THAT(text_of(status), StartsWith("epoch 7 live in 1 of 2 executors\n"));
+}
+
 TEST(StatusText, ARefusalIsShownWhenSomethingElseWasCommittedSince) {
   StatusReply status = sample();
   status.refused = 6;
@@ -114,7 +144,11 @@ TEST(StatusText, OfADaemonThatHasJustBegun) {
   status.directory = "/b";
   EXPECT_THAT(text_of(status), StartsWith("nothing published yet, no executors\n/b"));
   status.executors = {executor("w", ExecutorState::kJoining, 0)};
+  EXPECT_THAT(text_of(status), StartsWith("nothing published yet, 1 executor\n/b"));
   EXPECT_THAT(text_of(status), HasSubstr("  w  joining  -  pid 40 on vm\n"));
+  status.epoch = 1;
+  status.executors[0].state = ExecutorState::kPreparing;
+  EXPECT_THAT(text_of(status, true), StartsWith("nothing published yet, 1 executor, 1 prepares epoch 1\n"));
 }
 
 TEST(StatusText, NamesCannotMoveTheCursor) {
