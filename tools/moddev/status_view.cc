@@ -2,6 +2,12 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "daemon/limits.h"
 
 namespace moddev::tools {
 namespace {
@@ -117,8 +123,40 @@ std::string module_lines(const StatusReply& status, const Palette& palette, Wall
   return table.empty() && kept_out.empty() ? "" : "\nmodules\n" + table.render(palette, "  ") + kept_out;
 }
 
-/// What sets this executor apart; empty when it simply runs what is live.
-std::string remark(const ExecutorStatus& executor, Epoch committed) {
+/// Those that are gone and had one name on one host.
+struct Gone {
+  const ExecutorStatus* last = nullptr;
+  std::uint64_t times = 0;
+};
+
+using NameAndHost = std::pair<std::string_view, std::string_view>;
+
+NameAndHost name_of(const ExecutorStatus& executor) {
+  return {executor.identity.name, executor.identity.host};
+}
+
+/// In the order in which the first of each went.
+std::vector<Gone> group_gone(const StatusReply& status) {
+  std::vector<Gone> groups;
+  std::map<NameAndHost, std::size_t> places;
+  for (const ExecutorStatus& executor : status.executors) {
+    if (executor.state != ExecutorState::kGone) continue;
+    const auto [place, fresh] = places.try_emplace(name_of(executor), groups.size());
+    if (fresh) groups.emplace_back();
+    Gone& group = groups[place->second];
+    group.last = &executor;  // the daemon tells them in the order in which they went
+    ++group.times;
+  }
+  return groups;
+}
+
+std::string how_often(const Gone& gone) {
+  return (gone.times == 1 ? "once" : std::to_string(gone.times) + " times") + " in the last " +
+         std::to_string(daemon::limits::kRememberLeaver.count()) + " min: " + printable(gone.last->detail);
+}
+
+/// What sets this executor apart; empty when it simply runs what is live. `before`: under its name.
+std::string remark(const ExecutorStatus& executor, Epoch committed, const Gone* before) {
   std::string text = printable(executor.detail);
   const auto add = [&](const std::string& more) { text += (text.empty() ? "" : "; ") + more; };
   if (is_there(executor) && executor.epoch != 0 && executor.epoch < committed) {
@@ -130,19 +168,42 @@ std::string remark(const ExecutorStatus& executor, Epoch committed) {
         human_duration(std::chrono::milliseconds(pin.age_ms)));
   }
   if (executor.retired_bytes > 0) add(human_size(executor.retired_bytes) + " cannot be unloaded");
+  if (before != nullptr) add("gone " + how_often(*before));
   return text;
 }
 
 std::string executor_lines(const StatusReply& status, const Palette& palette) {
   Table table;
-  for (const ExecutorStatus& executor : status.executors) {
+  const auto row = [&](const ExecutorStatus& executor, std::string remarks) {
     table.add({{printable(executor.identity.name)},
                {std::string(to_string(executor.state)), colour_of(executor.state)},
                {epoch_text(executor.epoch)},
                {"pid " + std::to_string(executor.identity.pid) + " on " + printable(executor.identity.host),
                 Colour::kDim},
-               {remark(executor, status.committed_epoch), Colour::kNotice}});
+               {std::move(remarks), Colour::kNotice}});
+  };
+  std::map<NameAndHost, std::vector<const ExecutorStatus*>> members;
+  for (const ExecutorStatus& executor : status.executors) {
+    if (executor.state != ExecutorState::kGone) members[name_of(executor)].push_back(&executor);
   }
+  // Whose name one member alone has, that one has come after it.
+  std::map<const ExecutorStatus*, Gone> before;
+  std::vector<Gone> nobody_since;
+  for (const Gone& gone : group_gone(status)) {
+    const auto named = members.find(name_of(*gone.last));
+    if (named != members.end() && named->second.size() == 1) {
+      before[named->second.front()] = gone;
+    } else {
+      nobody_since.push_back(gone);
+    }
+  }
+  for (const ExecutorStatus& executor : status.executors) {
+    if (executor.state == ExecutorState::kGone) continue;
+    const auto found = before.find(&executor);
+    row(executor, remark(executor, status.committed_epoch, found == before.end() ? nullptr : &found->second));
+  }
+  for (const Gone& gone : nobody_since)
+    row(*gone.last, gone.times == 1 ? printable(gone.last->detail) : how_often(gone));
   return table.empty() ? "" : "\nexecutors\n" + table.render(palette, "  ");
 }
 

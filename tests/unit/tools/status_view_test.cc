@@ -6,6 +6,7 @@
 namespace moddev::tools {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -137,6 +138,59 @@ TEST(StatusText, ARefusalIsShownWhenSomethingElseWasCommittedSince) {
   StatusReply status = sample();
   status.refused = 6;
   EXPECT_THAT(text_of(status), StartsWith("epoch 7 live in all 2 executors, epoch 6 was refused\n"));
+}
+
+/// One that has died lately.
+ExecutorStatus gone(const std::string& name, std::int64_t pid, const std::string& detail) {
+  ExecutorStatus status = executor(name, ExecutorState::kGone, 7);
+  status.identity.pid = pid;
+  status.detail = detail;
+  return status;
+}
+
+// In a crash loop each death was a line of its own.
+TEST(StatusText, ThoseThatDiedUnderOneNameAreOneLine) {
+  StatusReply status = sample();
+  for (int pid = 41; pid < 45; ++pid)
+    status.executors.push_back(gone("crashes", pid, "was not heard for " + std::to_string(pid) + " s"));
+  status.executors.push_back(gone("other", 50, "was not heard for 3.0 s"));
+  status.executors.push_back(gone("batch", 51, "left"));
+  status.executors.push_back(gone("batch", 52, "left"));
+  EXPECT_THAT(
+      text_of(status),
+      HasSubstr("executors\n"
+                "  worker-1  live  epoch 7  pid 40 on vm\n"
+                "  w2        live  epoch 7  pid 40 on vm\n"
+                "  crashes   gone  epoch 7  pid 44 on vm  4 times in the last 2 min: was not heard for 44 s\n"
+                "  other     gone  epoch 7  pid 50 on vm  was not heard for 3.0 s\n"
+                "  batch     gone  epoch 7  pid 52 on vm  2 times in the last 2 min: left\n"));
+}
+
+TEST(StatusText, WhoDiedAndIsBackIsOneLine) {
+  StatusReply status = sample();
+  status.executors.push_back(gone("w2", 38, "was not heard for 3.0 s"));
+  EXPECT_THAT(text_of(status),
+              EndsWith("  w2        live  epoch 7  pid 40 on vm  gone once in the last 2 min: was "
+                       "not heard for 3.0 s\n"));
+  status.executors.push_back(gone("w2", 39, "its process 39 has ended without a goodbye"));
+  EXPECT_THAT(text_of(status),
+              EndsWith("  w2        live  epoch 7  pid 40 on vm  gone 2 times in the last 2 min: "
+                       "its process 39 has ended without a goodbye\n"));
+}
+
+TEST(StatusText, WhoseNameSeveralHaveIsNotTakenForOneOfThem) {
+  StatusReply status = sample();
+  status.executors.push_back(executor("w2", ExecutorState::kLive, 7));
+  status.executors.push_back(gone("w2", 38, "was not heard for 3.0 s"));
+  EXPECT_THAT(text_of(status),
+              EndsWith("  w2        live  epoch 7  pid 40 on vm\n"
+                       "  w2        live  epoch 7  pid 40 on vm\n"
+                       "  w2        gone  epoch 7  pid 38 on vm  was not heard for 3.0 s\n"));
+  status = sample();
+  status.executors.push_back(gone("w2", 38, "was not heard for 3.0 s"));
+  status.executors.back().identity.host = "elsewhere";
+  EXPECT_THAT(text_of(status),
+              EndsWith("  w2        gone  epoch 7  pid 38 on elsewhere  was not heard for 3.0 s\n"));
 }
 
 TEST(StatusText, OfADaemonThatHasJustBegun) {
