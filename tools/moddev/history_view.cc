@@ -4,12 +4,15 @@
 #include <chrono>
 #include <set>
 
+#include "protocol/limits.h"
+#include "tools/moddev/refusals.h"
+
 namespace moddev::tools {
 namespace {
 
 constexpr std::size_t kChangesShown = 4;
 constexpr std::size_t kExecutorsShown = 3;
-constexpr std::size_t kFailuresShown = 4;
+constexpr std::size_t kRefusalsShown = 4;
 
 WallTime wall_of(std::int64_t ns) {
   return WallTime{Duration(ns)};
@@ -61,16 +64,18 @@ std::string applied_text(const HistoryEntry& entry) {
 }
 
 std::string failure_lines(const HistoryEntry& entry, const Palette& palette) {
+  const std::vector<Refusal> refusals = grouped(entry.failures);
   std::string text;
-  const std::size_t shown = std::min(entry.failures.size(), kFailuresShown);
+  const std::size_t shown = std::min(refusals.size(), kRefusalsShown);
   for (std::size_t i = 0; i < shown; ++i) {
-    const ExecutorFailure& failure = entry.failures[i];
-    text += "    " +
-            palette.paint(Colour::kBad, printable(failure.executor) + ": " + printable(failure.module)) +
-            "  " + demangled(failure.error) + "\n";
+    const Refusal& refusal = refusals[i];
+    text += "    " + palette.paint(Colour::kBad, who(refusal) + ": " + printable(refusal.module)) + "  " +
+            demangled(refusal.error) + "\n";
   }
-  if (entry.failures.size() > shown)
-    text += "    and " + std::to_string(entry.failures.size() - shown) + " more\n";
+  if (refusals.size() > shown)
+    text += "    and " + std::to_string(refusals.size() - shown) + " more reasons\n";
+  if (entry.failures.size() >= limits::kHistoryFailures)
+    text += "    these are the first " + std::to_string(limits::kHistoryFailures) + " refusals\n";
   return text;
 }
 

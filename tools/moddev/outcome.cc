@@ -10,7 +10,7 @@ namespace moddev::tools {
 std::string why_refused(client::Requester& daemon, Epoch epoch) {
   const auto history = daemon.ask_for<HistoryReply>(HistoryRequest{"", epoch + 1, 1}, kAnswerPatience);
   if (!history || history->entries.empty() || history->entries.front().epoch != epoch) return {};
-  const std::string why = refusals_text(history->entries.front().failures);
+  const std::string why = refusals_text(history->entries.front());
   return why.empty() ? why : ' ' + why;
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "protocol/limits.h"
 #include "tools/moddev/terminal.h"
 
 namespace moddev::tools {
@@ -53,16 +54,19 @@ std::string who(const Refusal& refusal) {
   return left == 0 ? text : text + " and " + std::to_string(left) + " more";
 }
 
-std::string refusals_text(const std::vector<ExecutorFailure>& failures) {
-  const std::vector<Refusal> refusals = grouped(failures);
+std::string refusals_text(const HistoryEntry& refused) {
+  const std::vector<Refusal> refusals = grouped(refused.failures);
   std::string text;
-  for (std::size_t i = 0; i < refusals.size(); ++i) {
-    if (i == kReasonsShown) return text + " And " + std::to_string(refusals.size() - i) + " more reasons.";
+  for (std::size_t i = 0; i < std::min(refusals.size(), kReasonsShown); ++i) {
     text += (i == 0 ? "" : " ") + who(refusals[i]) + ": ";
     if (!refusals[i].module.empty()) text += printable(refusals[i].module) + ": ";
     text += demangled(refusals[i].error);
     if (!text.ends_with('.')) text += '.';
   }
+  if (refusals.size() > kReasonsShown)
+    text += " And " + std::to_string(refusals.size() - kReasonsShown) + " more reasons.";
+  if (refused.failures.size() >= limits::kHistoryFailures)
+    text += " Those are the first " + std::to_string(limits::kHistoryFailures) + " refusals.";
   return text;
 }
 

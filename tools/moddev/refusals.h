@@ -23,6 +23,6 @@ struct Refusal {
 
 /// "worker-1 and worker-2: scorer: undefined symbol: score(). worker-3: ...", at most four of them; empty
 /// without failures. Ends with a full stop.
-[[nodiscard]] std::string refusals_text(const std::vector<ExecutorFailure>& failures);
+[[nodiscard]] std::string refusals_text(const HistoryEntry& refused);
 
 }  // namespace moddev::tools

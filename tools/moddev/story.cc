@@ -1,9 +1,10 @@
 #include "tools/moddev/story.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 #include <variant>
+
+#include "tools/moddev/refusals.h"
 
 namespace moddev::tools {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 constexpr std::size_t kWhatWidth = 9;
 constexpr std::size_t kModulesWidth = 28;
 constexpr std::size_t kModulesShown = 4;
-constexpr std::size_t kFailuresShown = 8;
+constexpr std::size_t kRefusalsShown = 8;
 
 std::string epoch_text(Epoch epoch) {
   return "epoch " + std::to_string(epoch);
@@ -52,6 +53,18 @@ std::string WatchStory::modules(const std::vector<ModuleChange>& changes) const 
   return text;
 }
 
+std::string WatchStory::refused_module(const std::string& module,
+                                       const std::vector<ModuleChange>& changes) const {
+  if (module.empty()) return modules(changes);
+  const auto changed = std::find_if(changes.begin(), changes.end(),
+                                    [&](const ModuleChange& one) { return one.module.name == module; });
+  if (changed != changes.end()) return printable(module) + " " + std::to_string(changed->module.version);
+  const auto live = live_.find(module);
+  if (live == live_.end()) return printable(module);
+  return printable(module) + " " + std::to_string(live->second) +
+         (changes.empty() ? "" : ", with " + modules(changes));
+}
+
 void WatchStory::remember(const std::vector<ModuleChange>& changes) {
   for (const ModuleChange& change : changes) {
     if (change.change == ChangeKind::kRemoved) {
@@ -88,21 +101,17 @@ std::vector<std::string> WatchStory::tell(const daemon::DaemonEvent& event, Wall
                    modules(e->changes) + "  nobody was left to use it  " + keeps)};
     }
     std::vector<std::string> lines;
-    for (const ExecutorFailure& failure : e->failures) {
-      if (lines.size() == kFailuresShown) {
+    const std::vector<Refusal> refusals = grouped(e->failures);
+    for (const Refusal& refusal : refusals) {
+      if (lines.size() == kRefusalsShown) {
         lines.push_back(told(palette_, at, Colour::kBad, "refused",
-                             "and " + std::to_string(e->failures.size() - kFailuresShown) + " more reasons"));
+                             "and " + std::to_string(refusals.size() - kRefusalsShown) + " more reasons"));
         break;
       }
-      const auto changed =
-          std::find_if(e->changes.begin(), e->changes.end(),
-                       [&](const ModuleChange& change) { return change.module.name == failure.module; });
-      std::string module = printable(failure.module);
-      if (changed != e->changes.end()) module += " " + std::to_string(changed->module.version);
       lines.push_back(told(palette_, at, Colour::kBad, "refused",
-                           padded(module, 12) + "  " +
-                               palette_.paint(Colour::kStrong, printable(failure.executor)) + ": " +
-                               demangled(failure.error) + "  " + palette_.paint(Colour::kDim, keeps)));
+                           padded(refused_module(refusal.module, e->changes), 12) + "  " +
+                               palette_.paint(Colour::kStrong, who(refusal)) + ": " +
+                               demangled(refusal.error) + "  " + palette_.paint(Colour::kDim, keeps)));
     }
     return lines;
   }

@@ -32,6 +32,9 @@ class WatchStory {
 
  private:
   [[nodiscard]] std::string modules(const std::vector<ModuleChange>& changes) const;
+  /// The module and its version; where it did not change, with what did.
+  [[nodiscard]] std::string refused_module(const std::string& module,
+                                           const std::vector<ModuleChange>& changes) const;
   void remember(const std::vector<ModuleChange>& changes);
 
   Palette palette_;

@@ -39,10 +39,9 @@ const HistoryEntry* entry_of(const std::vector<HistoryEntry>& history, Epoch epo
 
 WaitOutcome refused(const StatusReply& status, const std::vector<HistoryEntry>& history, Epoch epoch) {
   const HistoryEntry* entry = entry_of(history, epoch);
-  const std::string why =
-      entry != nullptr && entry->state == EpochState::kAborted
-          ? entry->failures.empty() ? "Nobody was left to use it." : refusals_text(entry->failures)
-          : "";
+  const std::string why = entry != nullptr && entry->state == EpochState::kAborted
+                              ? entry->failures.empty() ? "Nobody was left to use it." : refusals_text(*entry)
+                              : "";
   return {Kind::kRefused, capital(epoch_text(epoch)) + " was refused, and " +
                               epoch_text(status.committed_epoch) +
                               (status.committed_epoch < epoch ? " stays live." : " is live without it.") +

@@ -77,11 +77,12 @@ TEST_F(HistoryText, CutsWhatIsLong) {
   big.changes_total = 900;
   for (int i = 0; i < 10; ++i) big.applied.push_back({{kId, "x" + std::to_string(i), "vm", 1}, kAt, 1});
   big.applied_total = 5'000;
-  big.failures.assign(16, {"w", "m", "no"});
+  for (int i = 0; i < 16; ++i) big.failures.push_back({"w", "m", "no " + std::to_string(i)});
   const std::string text = history_text({big}, kPlain);
   EXPECT_THAT(text, HasSubstr("m 1 (16.4 KB) and 896 more"));
   EXPECT_THAT(text, HasSubstr("w1, w2, x0 and 4997 more in 4.1 ms"));
-  EXPECT_THAT(text, HasSubstr("    and 12 more\n"));
+  EXPECT_THAT(text,
+              HasSubstr("    w: m  no 3\n    and 12 more reasons\n    these are the first 16 refusals\n"));
 }
 
 TEST_F(HistoryText, ARollbackSaysThatItIsOne) {

@@ -8,6 +8,12 @@ namespace {
 
 using ::testing::EndsWith;
 
+std::string text_of(std::vector<ExecutorFailure> failures) {
+  HistoryEntry entry;
+  entry.failures = std::move(failures);
+  return refusals_text(entry);
+}
+
 std::vector<ExecutorFailure> same_of(int count, const std::string& module, const std::string& error) {
   std::vector<ExecutorFailure> failures;
   for (int i = 1; i <= count; ++i) failures.push_back({"w" + std::to_string(i), module, error});
@@ -22,7 +28,7 @@ TEST(Refusals, ThoseWhoSayTheSameAreOne) {
   ASSERT_EQ(refusals.size(), 2U);
   EXPECT_EQ(who(refusals[0]), "w1, w2 and w4");
   EXPECT_EQ(who(refusals[1]), "w3");
-  EXPECT_EQ(refusals_text(failures),
+  EXPECT_EQ(text_of(failures),
             "w1, w2 and w4: scorer: undefined symbol: f(int). w3: base: undefined symbol: f(int).");
 }
 
@@ -39,11 +45,14 @@ TEST(Refusals, ExecutorsOfOneNameAreCounted) {
 }
 
 TEST(Refusals, ManyReasonsAreCutAndSentencesEndOnce) {
-  EXPECT_EQ(refusals_text({}), "");
-  EXPECT_EQ(refusals_text({{"w", "", "It died."}}), "w: It died.");
+  EXPECT_EQ(text_of({}), "");
+  EXPECT_EQ(text_of({{"w", "", "It died."}}), "w: It died.");
   std::vector<ExecutorFailure> failures;
   for (int i = 0; i < 6; ++i) failures.push_back({"w", "m", "reason " + std::to_string(i)});
-  EXPECT_THAT(refusals_text(failures), EndsWith("w: m: reason 3. And 2 more reasons."));
+  EXPECT_THAT(text_of(failures), EndsWith("w: m: reason 3. And 2 more reasons."));
+  EXPECT_THAT(text_of(same_of(16, "m", "no")),
+              "w1, w2, w3 and 13 more: m: no. Those are the first 16 refusals.")
+      << "the history tells of no more";
 }
 
 }  // namespace

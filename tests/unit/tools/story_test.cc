@@ -92,10 +92,34 @@ TEST_F(StoryTest, ARefusalNamesExecutorModuleAndReason) {
 
 TEST_F(StoryTest, ManyRefusalsAreCut) {
   AbortedEvent event{8, {change("scorer", 8)}, {}};
-  for (int i = 0; i < 30; ++i) event.failures.push_back({"w" + std::to_string(i), "scorer", "no"});
+  for (int i = 0; i < 30; ++i)
+    event.failures.push_back({"w" + std::to_string(i), "scorer", "no " + std::to_string(i)});
   const auto lines = story_.tell(DaemonEvent(event), kAt);
   ASSERT_EQ(lines.size(), 9U);
   EXPECT_THAT(lines.back(), HasSubstr("and 22 more reasons"));
+}
+
+// Twelve executors said the same on eight lines and "4 more reasons".
+TEST_F(StoryTest, ExecutorsThatSayTheSameAreOneLine) {
+  AbortedEvent event{8, {change("scorer", 8), change("base", 2)}, {}};
+  for (int i = 1; i <= 12; ++i)
+    event.failures.push_back({"worker-" + std::to_string(i), "scorer", "undefined symbol: _ZN3foo3barEv"});
+  event.failures.push_back({"odd", "base", "no"});
+  EXPECT_THAT(
+      story_.tell(DaemonEvent(event), kAt),
+      ElementsAre("12:31:07  refused    scorer 8      worker-1, worker-2, worker-3 and 9 more: undefined "
+                  "symbol: foo::bar()  everyone keeps epoch 6",
+                  "12:31:07  refused    base 2        odd: no  everyone keeps epoch 6"));
+}
+
+// It depends on what has changed; or nobody knows which of several it was.
+TEST_F(StoryTest, ARefusalNamesVersionsAlsoWhereTheModuleIsUnchangedOrUnknown) {
+  const AbortedEvent unchanged{8, {change("base", 2)}, {{"w1", "scorer", "no"}}};
+  EXPECT_THAT(story_.tell(DaemonEvent(unchanged), kAt),
+              ElementsAre("12:31:07  refused    scorer 6, with base 2  w1: no  everyone keeps epoch 6"));
+  const AbortedEvent unknown{8, {change("base", 2), change("scorer", 7)}, {{"w1", "", "it died"}}};
+  EXPECT_THAT(story_.tell(DaemonEvent(unknown), kAt),
+              ElementsAre("12:31:07  refused    base 2, scorer 6 -> 7  w1: it died  everyone keeps epoch 6"));
 }
 
 TEST_F(StoryTest, WhenAllDiedOverIt) {
