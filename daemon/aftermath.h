@@ -7,10 +7,12 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "protocol/clock.h"
 #include "protocol/manifest.h"
+#include "protocol/messages.h"
 #include "protocol/uuid.h"
 
 namespace moddev::daemon {
@@ -26,9 +28,10 @@ class Aftermath {
   void end() { epoch_ = 0; }
 
   /// An executor runs `epoch`, or says so again.
-  void runs(const Uuid& executor, Epoch epoch, TimePoint now);
-  /// It is gone without a word, and was heard last at `heard`.
-  void died(const Uuid& executor, const std::string& name, TimePoint heard);
+  void runs(const ExecutorIdentity& executor, Epoch epoch, TimePoint now);
+  /// It is gone without a word, and was heard last at `heard`. Another of its name and host that began later
+  /// is taken for the same one, started again: it may die as well, and is no further executor.
+  void died(const ExecutorIdentity& executor, TimePoint heard);
   /// It was given up too early.
   void lives(const Uuid& executor);
 
@@ -37,14 +40,21 @@ class Aftermath {
 
  private:
   struct Runner {
+    std::string name;
+    std::string host;
     TimePoint since{};
-    std::string died;  // its name, when it did
+    bool dead = false;
+    std::optional<Uuid> replaces{};
   };
   Duration within_;
   Epoch epoch_ = 0;  // 0: nothing is watched
   TimePoint until_{};
   std::map<Uuid, Runner> runners_;
-  std::size_t dead_ = 0;  // of them
+  /// The same by name and host, those that began last at the end.
+  std::map<std::pair<std::string, std::string>, std::vector<std::pair<TimePoint, Uuid>>> places_;
+  std::size_t deaths_ = 0;
+  std::size_t replacements_ = 0;       // of the runners
+  std::size_t dead_replacements_ = 0;  // of these
 };
 
 }  // namespace moddev::daemon

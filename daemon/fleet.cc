@@ -81,7 +81,7 @@ void Fleet::committed(TimePoint now) {
     if (member.canary && member.epoch == switch_.epoch) {
       ++switch_.applied;
       member.state = ExecutorState::kLive;
-      aftermath_.runs(id, switch_.epoch, now);
+      aftermath_.runs(member.identity, switch_.epoch, now);
     } else if (member.vote == Vote::kPrepared || member.late_ready) {
       await_switch(member, false);
     } else if (member.vote == Vote::kSilent) {
@@ -143,6 +143,7 @@ bool Fleet::join(const JoinRequest& request, Epoch committed, TimePoint now) {
   hear(member->second, now);
   // A number of a process says nothing where it was never seen: it may be that of another container.
   member->second.seen = options_.still_there && options_.still_there(request.executor);
+  if (member->second.seen) lease_scan_at_ = std::min<TimePoint>(lease_scan_at_, now + limits::kLooksDead);
   member->second.state = ExecutorState::kJoining;
   aftermath_.lives(request.executor.id);
   if (request.epoch > 0) take_applied(member->second, request.epoch, now);
@@ -246,7 +247,7 @@ void Fleet::take_applied(Member& member, Epoch epoch, TimePoint now) {
   // Nobody but a canary can run what was not committed, so a higher number is another history's.
   const bool on_trial = switch_.phase == Phase::kTrial && member.canary && epoch == switch_.epoch;
   if (epoch > committed_ && !on_trial) return;
-  aftermath_.runs(member.identity.id, epoch, now);
+  aftermath_.runs(member.identity, epoch, now);
   member.epoch = std::max(member.epoch, epoch);
   if (member.failed_epoch != 0 && epoch >= member.failed_epoch) {
     member.failed_epoch = 0;
@@ -307,7 +308,7 @@ void Fleet::withdraw(Member& member, bool goodbye) {
 
 Fleet::Members::iterator Fleet::exclude(Members::iterator member, Loss loss, std::string reason,
                                         TimePoint now) {
-  if (loss == Loss::kDead) aftermath_.died(member->first, member->second.identity.name, member->second.heard);
+  if (loss == Loss::kDead) aftermath_.died(member->second.identity, member->second.heard);
   if (switch_.phase == Phase::kPreparing && member->second.vote != Vote::kNone) reason += after_being_asked();
   if (switch_.phase == Phase::kPreparing &&
       (member->second.vote == Vote::kSilent || member->second.vote == Vote::kPrepared)) {
@@ -342,19 +343,28 @@ void Fleet::remember(const Member& member, ExecutorState state, std::string deta
   leavers_.push_back({{member.identity, state, member.epoch, {}, 0, std::move(detail)}, now});
 }
 
+Fleet::Members::iterator Fleet::exclude_ended(Members::iterator member, TimePoint now) {
+  return exclude(
+      member, Loss::kDead,
+      "its process " + std::to_string(member->second.identity.pid) + " has ended without a goodbye", now);
+}
+
 void Fleet::exclude_expired(TimePoint now) {
   if (now < lease_scan_at_) return;
   lease_scan_at_ = kNever;
   for (auto member = members_.begin(); member != members_.end();) {
+    const TimePoint look = member->second.heard + limits::kLooksDead;
     const TimePoint end = member->second.heard + options_.lease;
-    if (now >= end) {
+    if (member->second.seen && now >= look && now < end && !options_.still_there(member->second.identity)) {
+      member = exclude_ended(member, now);
+    } else if (now >= end) {
       const ExecutorIdentity& who = member->second.identity;
       const bool there = options_.still_there && options_.still_there(who);
       std::string reason = "was not heard for " + in_seconds(now - member->second.heard);
       if (there) reason += "; its process " + std::to_string(who.pid) + " is there, stopped or stuck";
       member = exclude(member, there ? Loss::kSilent : Loss::kDead, std::move(reason), now);
     } else {
-      lease_scan_at_ = std::min(lease_scan_at_, end);
+      lease_scan_at_ = std::min(lease_scan_at_, member->second.seen && now < look ? look : end);
       ++member;
     }
   }
@@ -374,8 +384,7 @@ void Fleet::exclude_dead(TimePoint now) {
       ++member;
       continue;
     }
-    member = exclude(member, Loss::kDead,
-                     "its process " + std::to_string(who.pid) + " has ended without a goodbye", now);
+    member = exclude_ended(member, now);
   }
 }
 

@@ -52,7 +52,8 @@ struct FleetOptions {
   /// An executor that dies so shortly after it switched speaks against the content: see kReturn. Zero: never.
   Duration return_within = std::chrono::seconds(5);
   /// Whether an executor is a living process that can be seen from here; null: nobody can be seen. Asked when
-  /// one joins; when a switch waits for one that was seen then, at each repetition; and when a lease ran out.
+  /// one joins; when a switch waits for one that was seen then, at each repetition; when one that was seen is
+  /// silent; and when a lease ran out.
   std::function<bool(const ExecutorIdentity&)> still_there{};
 };
 
@@ -223,10 +224,13 @@ class Fleet {
   /// it speaks, and does not do in time what it is asked for.
   enum class Loss : std::uint8_t { kDead, kSilent, kLate };
   Members::iterator exclude(Members::iterator member, Loss loss, std::string reason, TimePoint now);
+  /// One that was seen as a process, which is not there any more.
+  Members::iterator exclude_ended(Members::iterator member, TimePoint now);
   /// " after it was asked to load scorer 3", where that is known.
   [[nodiscard]] std::string after_being_asked() const;
   [[nodiscard]] static bool in_good_standing(const Member& member) { return member.failed_epoch == 0; }
   void remember(const Member& member, ExecutorState state, std::string detail, TimePoint now);
+  /// Those whose lease is over, or who are silent and can be seen to have ended.
   void exclude_expired(TimePoint now);
   /// Those that are waited for and have died: their leases need not be waited for.
   void exclude_dead(TimePoint now);
@@ -254,7 +258,7 @@ class Fleet {
   Switch switch_;
   Aftermath aftermath_;
   Epoch committed_ = 0;  // the newest that was heard of
-  /// No lease ends before this.
+  /// No lease ends before this, and nobody looks dead.
   TimePoint lease_scan_at_ = kNever;
   /// What is wanted and not yet handed out by step().
   std::vector<FleetAction> waiting_;

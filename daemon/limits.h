@@ -84,10 +84,15 @@ inline constexpr unsigned kRefusedRetries = 3;
 /// Such a retry waits for so long after the last join, so that a fleet that comes back together votes
 /// together.
 inline constexpr auto kRefusedRetryDelay = std::chrono::seconds(1);
+/// One that was seen as a process and is silent for so long is looked at: it may have ended.
+inline constexpr auto kLooksDead = kHeartbeatInterval * 3 / 2;
 /// So many executors must have died right after they switched before their content is blamed: one can be
 /// anything. And it must be more than half of those that switched. Of an epoch that nobody ran, so many must
 /// have died before they had loaded it.
 inline constexpr std::size_t kBlamingDeaths = 2;
+/// Of those that began to run it later, under the name of one that died, so many are looked at for the one
+/// that replaces it; beyond, one more executor is counted.
+inline constexpr std::size_t kReplacementsLookedAt = 256;
 /// Only switches within so long after the commit are looked at.
 inline constexpr auto kAftermath = std::chrono::seconds(30);
 /// A return looks back over so many committed epochs for one that somebody ran; beyond it there is none.

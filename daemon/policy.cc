@@ -106,8 +106,8 @@ bool canaries_are_missing(const CanaryChoice& choice, const std::vector<std::str
              names.end();
 }
 
-bool blames_content(std::size_t switched, std::size_t died) {
-  return died >= limits::kBlamingDeaths && 2 * died > switched;
+bool blames_content(std::size_t switched, std::size_t died, std::size_t deaths) {
+  return deaths >= limits::kBlamingDeaths && 2 * died > switched;
 }
 
 }  // namespace moddev::daemon

@@ -56,8 +56,9 @@ Status add_canary(std::string_view text, CanaryChoice& choice);
 /// Whether canaries are wanted by name alone, and there are executors, but none with such a name.
 [[nodiscard]] bool canaries_are_missing(const CanaryChoice& choice, const std::vector<std::string>& names);
 
-/// Whether content is to be blamed: `died` of the `switched` executors that began to run it died at once. One
-/// death can be anything; a few in a large fleet as well.
-[[nodiscard]] bool blames_content(std::size_t switched, std::size_t died);
+/// Whether content is to be blamed: `died` of the `switched` executors that began to run it died at once, in
+/// all `deaths` times, because some were started again. One death can be anything; a few in a large fleet as
+/// well.
+[[nodiscard]] bool blames_content(std::size_t switched, std::size_t died, std::size_t deaths);
 
 }  // namespace moddev::daemon

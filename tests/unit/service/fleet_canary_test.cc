@@ -295,6 +295,65 @@ TEST_F(FleetReturn, ARestartedExecutorThatDiesAgainCounts) {
   EXPECT_EQ(f.run(seconds(4)), (Kinds{Kind::kExcluded, Kind::kReturn}));
 }
 
+// Those that were started again in place of the dead were counted as living ones: it took several rounds.
+TEST_F(FleetReturn, WhoIsStartedAgainAtOnceIsNoFurtherExecutor) {
+  Fleets f({});
+  switch_all(f);
+  f.run(milliseconds(200));
+  for (unsigned n = 1; n <= 3; ++n) f.die(n);
+  f.run(milliseconds(200));
+  for (unsigned n = 1; n <= 3; ++n) {
+    f.join(10 + n, "w" + std::to_string(n));
+    f.applied(10 + n);
+  }
+  EXPECT_EQ(f.run(seconds(3)), (Kinds{Kind::kExcluded, Kind::kExcluded, Kind::kExcluded, Kind::kReturn}));
+  EXPECT_NE(f.last[Kind::kReturn].reason.find("3 of 3 executors died"), std::string::npos);
+}
+TEST_F(FleetReturn, OneThatDiesAgainAndAgainIsOne) {
+  Fleets f({});
+  switch_all(f);
+  unsigned next = 10;
+  f.die(1);
+  f.run(milliseconds(200));
+  for (int round = 0; round < 4; ++round) {
+    f.join(++next, "w1");
+    f.applied(next);
+    f.run(milliseconds(200));
+    f.die(next);
+    f.run(milliseconds(200));
+  }
+  for (const Kind kind : f.run(seconds(4))) EXPECT_EQ(kind, Kind::kExcluded);
+}
+TEST_F(FleetReturn, OneThatComesBackIsNotReplaced) {
+  Fleets f({});
+  switch_all(f);
+  f.run(milliseconds(200));
+  f.die(1);
+  f.run(milliseconds(200));
+  f.join(11, "w1");
+  f.applied(11);
+  f.run(seconds(3));
+  f.join(1, 2);  // it was only cut off: there are four
+  f.die(2);
+  f.die(3);
+  EXPECT_EQ(f.run(seconds(4)), (Kinds{Kind::kExcluded, Kind::kExcluded})) << "two of four are no majority";
+}
+TEST(Aftermath, BeyondTheLimitReplacementsCountAsFurtherExecutors) {
+  constexpr unsigned kCount = limits::kReplacementsLookedAt + 44;
+  const auto one = [](unsigned n) {
+    Uuid id;
+    id.bytes[14] = static_cast<std::uint8_t>(n >> 8);
+    id.bytes[15] = static_cast<std::uint8_t>(n);
+    return ExecutorIdentity{id, "w", "host", 1};
+  };
+  Aftermath aftermath(seconds(5));
+  const TimePoint begin{seconds(1000)};
+  aftermath.begin(7, begin);
+  for (unsigned n = 0; n < kCount; ++n) aftermath.runs(one(n), 7, begin);
+  for (unsigned n = 0; n < kCount; ++n) aftermath.runs(one(kCount + n), 7, begin + seconds(2));
+  for (unsigned n = 0; n < kCount; ++n) aftermath.died(one(n), begin + seconds(1));
+  EXPECT_EQ(aftermath.verdict().value_or("").substr(0, 26), "300 of 344 executors died ");
+}
 TEST_F(FleetReturn, NotFromWhatIsKnownToBeGoodAndNotLongAfterTheCommit) {
   Fleets f({});
   f.settle_on_one(2);

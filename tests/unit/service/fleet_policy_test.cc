@@ -48,6 +48,20 @@ TEST(FleetSees, WhoDiesBeforeItHasAppliedIsNotWaitedForEither) {
   EXPECT_EQ(f.run(options.repeat_after), (Kinds{Kind::kExcluded, Kind::kSettled}));
 }
 
+// It was shown as living until its lease was over.
+TEST(FleetSees, WhoHasEndedIsNoticedBeforeItsLeaseIsOver) {
+  std::set<std::string> running = {"w1", "w2"};
+  FleetOptions options;
+  options.still_there = [&](const ExecutorIdentity& who) { return running.contains(who.name); };
+  Fleets f(options);
+  f.settle_on_one(2);
+  running.erase("w2");
+  f.die(2);
+  EXPECT_EQ(f.run(limits::kLooksDead - seconds(1)), Kinds{}) << "it was heard up to a second ago";
+  EXPECT_EQ(f.run(seconds(1)), Kinds{Kind::kExcluded});
+  EXPECT_NE(f.last[Kind::kExcluded].reason.find("has ended without a goodbye"), std::string::npos);
+}
+
 TEST(FleetSees, WhoIsSilentAndStillThereIsFencedNotGone) {
   FleetOptions options;
   options.still_there = [](const ExecutorIdentity& who) { return who.name == "w2"; };

@@ -30,8 +30,9 @@ class Fleets {
  public:
   explicit Fleets(FleetOptions options) : fleet(std::move(options)) {}
 
-  void join(unsigned n, Epoch runs = 0) {
-    ASSERT_TRUE(fleet.join({{uuid(n), "w" + std::to_string(n), "host", 1}, {}, runs}, committed, now));
+  void join(unsigned n, Epoch runs = 0) { join(n, "w" + std::to_string(n), runs); }
+  void join(unsigned n, const std::string& name, Epoch runs = 0) {
+    ASSERT_TRUE(fleet.join({{uuid(n), name, "host", 1}, {}, runs}, committed, now));
     lives.insert(n);
   }
   void ack(unsigned n, AckPhase phase, Epoch of) {

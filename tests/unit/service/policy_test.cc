@@ -113,13 +113,15 @@ TEST(Policy, CanariesAreMissedWhereNobodyHasTheirNames) {
 }
 
 TEST(Policy, ContentIsBlamedForMoreThanOneAndMoreThanHalf) {
-  EXPECT_FALSE(blames_content(0, 0));
-  EXPECT_FALSE(blames_content(1, 1)) << "one can be anything";
-  EXPECT_TRUE(blames_content(2, 2));
-  EXPECT_TRUE(blames_content(3, 2));
-  EXPECT_FALSE(blames_content(4, 2)) << "half";
-  EXPECT_FALSE(blames_content(100, 50));
-  EXPECT_TRUE(blames_content(100, 51));
+  EXPECT_FALSE(blames_content(0, 0, 0));
+  EXPECT_FALSE(blames_content(1, 1, 1)) << "one can be anything";
+  EXPECT_TRUE(blames_content(2, 2, 2));
+  EXPECT_TRUE(blames_content(3, 2, 2));
+  EXPECT_FALSE(blames_content(4, 2, 2)) << "half";
+  EXPECT_FALSE(blames_content(100, 50, 50));
+  EXPECT_TRUE(blames_content(100, 51, 51));
+  EXPECT_TRUE(blames_content(1, 1, 2)) << "started again, and died again";
+  EXPECT_FALSE(blames_content(3, 1, 5)) << "one that dies and dies";
 }
 
 }  // namespace
