@@ -201,6 +201,7 @@ bool DaemonProcess::start(TimePoint now, WallTime wall) {
   options.software = "simulation";
   options.pid = 1;
   options.fleet = weather_.fleet;
+  options.fleet.still_there = still_there;
   if (plant_ == Plant::kHastyRestart) options.rejoin_patience = Duration::zero();
   if (weather_.short_memory) options.retention.epochs = 5;
   daemon_ = std::make_unique<daemon::Daemon>(std::move(options), *watcher_, blobs_, *journal_, *transport_);

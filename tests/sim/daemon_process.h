@@ -74,6 +74,8 @@ class DaemonProcess {
   std::function<void(SimTransport&)> wire;
   std::function<void(const daemon::Journal&, Fate)> on_started;
   std::function<void()> on_stopped;
+  /// Which executors it sees as living processes; null: none.
+  std::function<bool(const ExecutorIdentity&)> still_there;
 
   /// Returns false when it died over it, or when its disk is full.
   bool start(TimePoint now, WallTime wall);

@@ -94,6 +94,12 @@ Simulation::Simulation(const SimulationOptions& options)
     only_rises_.daemon_died();
     joining_.clear();
   };
+  if (weather_.one_machine) {
+    daemon_.still_there = [this](const ExecutorIdentity& one) {
+      return std::ranges::any_of(
+          executors_, [&](const auto& executor) { return executor->up() && executor->id() == one.id; });
+    };
+  }
   if (weather_.lost_events)
     daemon_.lose_event = [this](const watcher::WatchEvent&) { return faults_on_ && random_.chance(0.3); };
   for (std::size_t i = 0; i < weather_.executors; ++i) {

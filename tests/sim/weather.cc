@@ -76,6 +76,7 @@ Weather draw_weather(Random& random) {
     w.fleet.canaries.count = 1 + random.below(2);
     w.fleet.canary_time = random.between(milliseconds(50), seconds(3));
   }
+  w.one_machine = random.chance(0.4);
   return w;
 }
 
@@ -101,6 +102,7 @@ std::string describe(const Weather& w) {
   part(w.power_cuts, "power cuts");
   part(w.short_memory, "few epochs retained");
   part(w.slow_loading, "slow loading");
+  part(w.one_machine, "one machine");
   part(w.refusals > 0, "refusals");
   part(w.killers > 0, "deadly modules");
   part(w.deadly > 0, "modules that kill later");

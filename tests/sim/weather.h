@@ -42,9 +42,10 @@ struct Weather {
   bool power_cuts = false;
   bool short_memory = false;  // few epochs are retained
   bool slow_loading = false;
-  double refusals = 0;  // this part of all contents cannot be loaded by some executor
-  double killers = 0;   // this part kills the executor that loads it
-  double deadly = 0;    // this part kills every executor soon after it has switched
+  double refusals = 0;       // this part of all contents cannot be loaded by some executor
+  double killers = 0;        // this part kills the executor that loads it
+  double deadly = 0;         // this part kills every executor soon after it has switched
+  bool one_machine = false;  // the daemon sees which executors live
   Duration debounce{};
   daemon::FleetOptions fleet;
 };
