@@ -1,8 +1,8 @@
-# An HTTP server under load through changes, by cycling and by reload.
+# An HTTP server under load through changes, by cycling and by reload; and the example of --help.
 if(TARGET moddev)
   add_executable(jobs_server e2e/jobs/server.cc)
   target_link_libraries(jobs_server PRIVATE moddev_client moddev_build_flags)
-  foreach(way cycling reloading rules)
+  foreach(way cycling reloading rules example)
     add_test(NAME jobs_supervise_${way}
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/jobs/supervise_test.py ${way}
         --moddev $<TARGET_FILE:moddev> --compiler ${CMAKE_C_COMPILER} --server $<TARGET_FILE:jobs_server>)

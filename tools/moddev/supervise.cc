@@ -100,15 +100,15 @@ struct Parts {
 /// How workers are asked. Errors: kInvalidArgument for what cannot be meant.
 Status choose_readiness(const SuperviseConfiguration& configuration,
                         const std::vector<supervisor::ListenAddress>& listening,
-                        supervisor::CommandOptions& command, std::string& readiness) {
-  readiness = "READY=1 on NOTIFY_SOCKET";
+                        supervisor::CommandOptions& command, supervisor::Options& options) {
   if (configuration.ready_tcp && configuration.ready_command) {
     return Error{ErrorCode::kInvalidArgument,
                  "--ready-tcp and --ready-command ask the same in two ways: choose one of them."};
   }
   if (configuration.ready_command) {
     command.ready_command = *configuration.ready_command;
-    readiness = "--ready-command " + command.ready_command;
+    options.readiness = "--ready-command " + command.ready_command;
+    options.readiness_advice.clear();
   }
   if (!configuration.ready_tcp) return {};
   auto address = supervisor::parse_listen_address(*configuration.ready_tcp);
@@ -121,7 +121,8 @@ Status choose_readiness(const SuperviseConfiguration& configuration,
             " says nothing about a worker: that socket is open from the start (--listen). Let the worker "
             "say READY=1, or ask it with --ready-command."};
   }
-  readiness = "--ready-tcp " + address->to_string();
+  options.readiness = "--ready-tcp " + address->to_string();
+  options.readiness_advice.clear();
   command.ready_tcp = std::move(*address);
   return {};
 }
@@ -172,7 +173,7 @@ Result<std::unique_ptr<Parts>> assemble(const SuperviseFlags& flags) {
   command.output_to_stderr = flags.json;
   std::vector<supervisor::ListenAddress> listening;
   MODDEV_TRY(open_listeners(configuration->listen.value_or(std::vector<std::string>{}), *parts, listening));
-  MODDEV_TRY(choose_readiness(*configuration, listening, command, options.readiness));
+  MODDEV_TRY(choose_readiness(*configuration, listening, command, options));
   for (const Descriptor& listener : parts->listeners) command.listeners.push_back(listener.get());
   auto processes = supervisor::PosixProcesses::create(std::move(command));
   if (!processes) return processes.error();
@@ -297,7 +298,7 @@ void add_supervise(CLI::App& program, Invocation& chosen) {
       "supervise", "Run the workers of a server, and bring changes to them without downtime");
   command
       ->add_option("COMMAND", flags->command,
-                   "The server: moddev supervise --workers 4 -- ./server --port 80")
+                   "The server: moddev supervise --workers 4 --listen 80 -- ./server")
       ->required()
       ->type_name("");
   command->add_option("--workers", flags->workers, "How many processes [1]")
@@ -344,6 +345,12 @@ void add_supervise(CLI::App& program, Invocation& chosen) {
       ->type_name("FILE");
   command->add_flag("--json", flags->json, "One JSON object a line; what workers print goes to stderr");
   command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
+  // tests/e2e/jobs/supervise_test.py runs it as it stands here.
+  command->footer(
+      "Example, a server that says nothing and takes its connections from descriptor 3:\n"
+      "  moddev supervise --workers 2 --listen 8000 --ready-command true -- python3 -c "
+      "'import http.server as h, socket; s = h.HTTPServer((\"\", 0), h.SimpleHTTPRequestHandler, False); "
+      "s.socket = socket.socket(fileno=3); s.serve_forever()'");
   command->callback([flags, &chosen] { chosen = [flags] { return run_supervise(*flags); }; });
 }
 

@@ -291,6 +291,7 @@ void Supervisor::State::abandon_coming(unsigned worker, const std::string& why) 
   const std::string who = "pid " + std::to_string(child.pid);
   SupervisorEvent event = event_of(Kind::kDraining, worker, child);
   event.message = "Worker " + std::to_string(worker) + " (" + who + ") " + why + "; it is killed.";
+  if (!options.readiness_advice.empty()) event.message += " " + options.readiness_advice;
   emit(std::move(event));
   draining.push_back({worker, child, false, true});
   processes.signal(child.id, ProcessSignal::kKill);
@@ -482,10 +483,14 @@ void Supervisor::State::plan_restart(unsigned worker, const Child& ended) {
   emit(event);
   if (slot.ends_in_a_row != limits::kCrashLoop) return;
   event.kind = Kind::kCrashLoop;
-  event.message = "Worker " + std::to_string(worker) + " ended " + std::to_string(slot.ends_in_a_row) +
-                  " times in a row without serving for " + seconds(limits::kStableAfter) +
-                  ". It is started again and again, at last every " + seconds(limits::kBackoffLast) +
-                  ". Its own output says why it ends.";
+  const bool never_ready = ended.ready_since == kNever && now >= ended.deadline;
+  event.message =
+      "Worker " + std::to_string(worker) + " ended " + std::to_string(slot.ends_in_a_row) +
+      " times in a row without serving for " + seconds(limits::kStableAfter) +
+      ". It is started again and again, at last every " + seconds(limits::kBackoffLast) + ". " +
+      (never_ready ? "The last time it was not ready within " + seconds(options.ready_patience) + "."
+                   : "Its own output says why it ends.");
+  if (never_ready && !options.readiness_advice.empty()) event.message += " " + options.readiness_advice;
   emit(std::move(event));
 }
 

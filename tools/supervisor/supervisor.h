@@ -32,6 +32,9 @@ struct Options {
   ModuleRules rules;
   /// How a worker is asked, for messages: "READY=1 on NOTIFY_SOCKET".
   std::string readiness = "READY=1 on NOTIFY_SOCKET";
+  /// What to do about a worker that never is; empty when a person has chosen how it is asked.
+  std::string readiness_advice =
+      "A server that does not say READY=1 needs --ready-tcp PORT or --ready-command SH.";
 };
 
 /// What is committed, and which processes of this machine are members of the fleet.

@@ -8,12 +8,14 @@ import argparse
 import collections
 import os
 import pathlib
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "world"))
 from fleet import Failed, Fleet, Process, check, wait_for  # noqa: E402
@@ -208,9 +210,35 @@ def rules(arguments):
         return count, 0.0
 
 
+def example(arguments):
+    """What `--help` shows does what it says, at another port."""
+    with Fleet(arguments.moddev, arguments.compiler) as fleet:
+        fleet.rename_into_place(1)
+        watch = fleet.watch()
+        watch.wait_event("committed")
+        shown = fleet.run("supervise", "--help").stdout
+        words = shlex.split(shown[shown.index("  moddev supervise"):])
+        port = free_port()
+        words = [arguments.moddev, "supervise", "--json"] + [str(port) if word == "8000" else word for word in words[2:]]
+        check(str(port) in words, f"the example listens at 8000: {shown}")
+        process = Process(fleet, words, "supervise")
+        process.wait_event("serving", lambda event: event["workers"] == 2)
+        (fleet.root / "page.txt").write_text("hello")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/page.txt", timeout=20) as answer:
+            check(answer.read() == b"hello", "it serves")
+        fleet.rename_into_place(2)
+        done = process.wait_event("rollout_done")
+        check(done["cycled"] == [0, 1], f"its workers are replaced: {done}")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/page.txt", timeout=20) as answer:
+            check(answer.read() == b"hello", "it serves on")
+        process.signal(signal.SIGTERM)
+        check(process.process.wait(30) == 0, f"supervise ended with {process.process.returncode}")
+        return 2, 0.0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("way", choices=("cycling", "reloading", "rules"))
+    parser.add_argument("way", choices=("cycling", "reloading", "rules", "example"))
     parser.add_argument("--moddev", required=True)
     parser.add_argument("--compiler", default="cc")
     parser.add_argument("--server", required=True)
@@ -219,7 +247,8 @@ def main():
     parser.add_argument("--wrk", action="store_true")
     arguments = parser.parse_args()
     try:
-        count, spent = {"cycling": cycling, "reloading": reloading, "rules": rules}[arguments.way](arguments)
+        count, spent = {"cycling": cycling, "reloading": reloading, "rules": rules,
+                        "example": example}[arguments.way](arguments)
     except Failed as problem:
         print(f"FAILED: {problem}")
         return 1

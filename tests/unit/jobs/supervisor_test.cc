@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Kind = SupervisorEvent::Kind;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -313,6 +314,37 @@ TEST_F(SupervisorTest, WorkerThatEndsIsStartedAgainWithBackoff) {
   EXPECT_EQ(processes.started.size(), 1U);
   EXPECT_EQ(supervisor().serving(), 3U);
   EXPECT_EQ(of(Kind::kServing).size(), 1U);
+}
+
+// It was killed and started again for ever, and nobody said that there are other ways to ask.
+TEST_F(SupervisorTest, WhoIsNeverReadyIsToldOfTheOtherWaysToAsk) {
+  options.workers = 1;
+  options.ready_patience = seconds(2);
+  for (int id = 1; id <= 10; ++id) processes.never_ready.insert(id);
+  supervisor().on_fleet(picture(1, {{"page", "1"}}));
+  run(seconds(30));
+  ASSERT_FALSE(of(Kind::kDraining).empty());
+  EXPECT_EQ(of(Kind::kDraining)[0].message.substr(of(Kind::kDraining)[0].message.find("did not")),
+            "did not become ready within 2 s (asked: READY=1 on NOTIFY_SOCKET); it is killed. A server that "
+            "does not say READY=1 needs --ready-tcp PORT or --ready-command SH.");
+  ASSERT_EQ(of(Kind::kCrashLoop).size(), 1U);
+  EXPECT_EQ(
+      of(Kind::kCrashLoop)[0].message,
+      "Worker 0 ended 5 times in a row without serving for 10 s. It is started again and again, at last "
+      "every 10 s. The last time it was not ready within 2 s. A server that does not say READY=1 needs "
+      "--ready-tcp PORT or --ready-command SH.");
+}
+
+TEST_F(SupervisorTest, WhoChoseAWayToAskIsToldOfNoOther) {
+  options.workers = 1;
+  options.ready_patience = seconds(2);
+  options.readiness = "--ready-tcp *:80";
+  options.readiness_advice.clear();
+  processes.never_ready.insert(1);
+  supervisor().on_fleet(picture(1, {{"page", "1"}}));
+  run(seconds(3));
+  ASSERT_FALSE(of(Kind::kDraining).empty());
+  EXPECT_THAT(of(Kind::kDraining)[0].message, EndsWith("(asked: --ready-tcp *:80); it is killed."));
 }
 
 TEST_F(SupervisorTest, CrashLoopIsSaidOnceAndSlowsDown) {
