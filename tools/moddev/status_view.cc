@@ -75,6 +75,10 @@ std::string headline(const StatusReply& status, bool pending, const Palette& pal
                                                         ? "nothing published yet"
                                                         : epoch_text(status.committed_epoch) + " live");
   text += where(status, palette);
+  const auto fenced =
+      std::count_if(status.executors.begin(), status.executors.end(),
+                    [](const ExecutorStatus& executor) { return executor.state == ExecutorState::kFenced; });
+  if (fenced > 0) text += palette.paint(Colour::kNotice, ", " + std::to_string(fenced) + " fenced");
   const bool newer = status.epoch > status.committed_epoch;
   if (newer && pending) {
     text += palette.paint(Colour::kNotice, under_way(status));

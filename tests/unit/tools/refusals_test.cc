@@ -38,9 +38,17 @@ TEST(Refusals, AFewNamesAndHowManyMore) {
   EXPECT_EQ(who(grouped(same_of(12, "m", "no"))[0]), "w1, w2, w3 and 9 more");
 }
 
+// They answer in any order, and the same refusal looked like another one the next time.
+TEST(Refusals, NamesAreInTheOrderOfPeople) {
+  EXPECT_EQ(who({{"worker-10", "worker-9", "b", "worker-2"}, "m", "no"}),
+            "b, worker-2, worker-9 and worker-10");
+  EXPECT_EQ(who({{"a-1-x", "a", "a-1", "7", "a-01-b"}, "m", "no"}), "7, a, a-1 and 2 more");
+  EXPECT_EQ(who({{"x99999999999999999999999", "x1"}, "m", "no"}), "x1 and x99999999999999999999999");
+}
+
 TEST(Refusals, ExecutorsOfOneNameAreCounted) {
   EXPECT_EQ(who({{"worker", "worker", "worker"}, "m", "no"}), "worker (3 times)");
-  EXPECT_EQ(who({{"a", "worker", "b", "worker"}, "m", "no"}), "a, worker (2 times) and b");
+  EXPECT_EQ(who({{"a", "worker", "b", "worker"}, "m", "no"}), "a, b and worker (2 times)");
   EXPECT_EQ(who({{"a", "b", "b", "c", "d", "e", "e"}, "m", "no"}), "a, b (2 times), c and 3 more");
 }
 

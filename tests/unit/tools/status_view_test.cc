@@ -88,7 +88,8 @@ TEST(StatusText, ShowsSkewAtAGlance) {
   broken.retired_bytes = 2'900'000;
   status.executors.push_back(broken);
   const std::string text = text_of(status);
-  EXPECT_THAT(text, StartsWith("epoch 7 live in 2 of 4 executors\n")) << "who is fenced is not there";
+  EXPECT_THAT(text, StartsWith("epoch 7 live in 2 of 4 executors, 1 fenced\n"))
+      << "who is fenced is not there";
   EXPECT_THAT(text, HasSubstr("slow      preparing  epoch 5  pid 40 on vm  behind by 2\n"));
   EXPECT_THAT(text, HasSubstr("cut-off   fenced     epoch 6  pid 40 on vm  silent for 3 s\n"));
   EXPECT_THAT(
