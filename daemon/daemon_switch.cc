@@ -253,17 +253,16 @@ void Daemon::State::abort(FleetAction action, WallTime wall) {
     return;
   }
   unsigned retries = refused && same_content(refused->manifest, current.manifest) ? refused->retries + 1 : 0;
-  if (!action.died.empty()) {  // canaries are not to die of it once more
-    retries = limits::kRefusedRetries;
-    tell(WarningEvent{
-        "quarantined",
-        "What epoch " + std::to_string(action.epoch) +
-            " changed stays out until its files change, because a canary died of it as it seems. "
-            "`moddev refresh` tries it again as it is."});
-  }
+  const bool quarantined = !action.died.empty();
+  if (quarantined) retries = limits::kRefusedRetries;  // canaries are not to die of it once more
   refused = Refused{action.epoch, std::move(current.manifest), std::move(action.refused_by),
                     std::move(action.died), retries};
   tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
+  if (!quarantined) return;
+  tell(WarningEvent{"quarantined",
+                    "What epoch " + std::to_string(action.epoch) +
+                        " changed stays out until its files change, because a canary died of it as it seems. "
+                        "`moddev refresh` tries it again as it is."});
 }
 
 }  // namespace moddev::daemon

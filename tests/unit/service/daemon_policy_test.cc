@@ -97,6 +97,11 @@ TEST_F(CanaryTest, WhenItDiesTheOthersNeverRunIt) {
   ASSERT_EQ(all<AbortedEvent>().size(), 1U);
   EXPECT_EQ(all<AbortedEvent>()[0].failures.at(0).executor, "a");
   EXPECT_EQ(all<WarningEvent>().back().code, "quarantined");
+  const auto aborted = std::find_if(told.begin(), told.end(), [](const DaemonEvent& event) {
+    return std::holds_alternative<AbortedEvent>(event);
+  });
+  ASSERT_NE(std::next(aborted), told.end());
+  EXPECT_TRUE(std::holds_alternative<WarningEvent>(*std::next(aborted))) << "what follows is told after it";
   Executor& restarted = add("a");
   pass(seconds(30));
   EXPECT_EQ(restarted.runs, 3U) << "canaries do not die of the same bytes twice";
