@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -33,21 +34,33 @@ struct StatusFlags {
 struct Look {
   StatusReply status;
   bool pending = false;
+  std::optional<HistoryEntry> past;  // of what is not live
 };
 
-Result<Look> look(client::Requester& daemon) {
+/// Nothing where the daemon does not tell.
+std::optional<HistoryEntry> past_of(Epoch epoch, client::Requester& daemon) {
+  const auto history = daemon.ask_for<HistoryReply>(HistoryRequest{"", epoch + 1, 1}, kAnswerPatience);
+  if (!history || history->entries.empty() || history->entries.front().epoch != epoch) return std::nullopt;
+  return history->entries.front();
+}
+
+Result<Look> look(client::Requester& daemon, bool json) {
   // The pending epoch first: if it is decided in between, the status tells, and nothing looks refused.
   const auto snapshot = daemon.ask_for<SnapshotReply>(SnapshotRequest{}, kAnswerPatience);
   if (!snapshot) return snapshot.error();
   auto status = daemon.ask_for<StatusReply>(StatusRequest{}, kAnswerPatience);
   if (!status) return status.error();
-  return Look{std::move(*status), snapshot->pending.has_value()};
+  Look seen{std::move(*status), snapshot->pending.has_value(), {}};
+  const Epoch missing = not_live(seen.status);
+  if (!json && missing != 0 && !seen.pending) seen.past = past_of(missing, daemon);
+  return seen;
 }
 
 std::string rendered(const Look& look, bool json) {
   if (json) return json_of(look.status) + "\n";
   SystemClock clock;
-  return status_text(look.status, look.pending, Palette::for_descriptor(STDOUT_FILENO), clock.wall_now());
+  return status_text(look.status, look.pending, look.past, Palette::for_descriptor(STDOUT_FILENO),
+                     clock.wall_now());
 }
 
 /// What makes a status another one: ages grow all the time, and bytes are counted all the time.
@@ -71,7 +84,7 @@ int keep_showing(const StatusFlags& flags, std::unique_ptr<client::Requester> da
     std::string text;
     std::string essence;
     if (daemon) {
-      if (const auto now = look(*daemon)) {
+      if (const auto now = look(*daemon, flags.json)) {
         text = rendered(*now, flags.json);
         essence = in_place ? text : essence_of(now->status);
       } else {
@@ -99,7 +112,7 @@ int run_status(const StatusFlags& flags) {
   auto daemon = reach_daemon(flags.endpoint);
   if (!daemon) return failed(daemon.error());
   if (flags.watch) return keep_showing(flags, std::move(*daemon), *interrupt);
-  const auto now = look(**daemon);
+  const auto now = look(**daemon, flags.json);
   if (!now) return failed(explained(now.error(), ""));
   return answered(rendered(*now, flags.json));
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/limits.h"
+#include "tools/moddev/refusals.h"
 
 namespace moddev::tools {
 namespace {
@@ -70,7 +71,8 @@ std::string under_way(const StatusReply& status) {
   return text.empty() ? "," + epoch + " is being prepared" : text;
 }
 
-std::string headline(const StatusReply& status, bool pending, const Palette& palette) {
+std::string headline(const StatusReply& status, bool pending, const std::optional<HistoryEntry>& past,
+                     const Palette& palette) {
   std::string text = palette.paint(Colour::kStrong, status.committed_epoch == 0
                                                         ? "nothing published yet"
                                                         : epoch_text(status.committed_epoch) + " live");
@@ -79,14 +81,16 @@ std::string headline(const StatusReply& status, bool pending, const Palette& pal
       std::count_if(status.executors.begin(), status.executors.end(),
                     [](const ExecutorStatus& executor) { return executor.state == ExecutorState::kFenced; });
   if (fenced > 0) text += palette.paint(Colour::kNotice, ", " + std::to_string(fenced) + " fenced");
-  const bool newer = status.epoch > status.committed_epoch;
-  if (newer && pending) {
-    text += palette.paint(Colour::kNotice, under_way(status));
-  } else if (newer || status.refused != 0) {
-    const Epoch refused = status.refused != 0 ? status.refused : status.epoch;
-    text += palette.paint(Colour::kNotice, ", epoch " + std::to_string(refused) + " was refused");
-  }
-  return text + "\n";
+  if (pending && status.epoch > status.committed_epoch)
+    return text + palette.paint(Colour::kNotice, under_way(status)) + "\n";
+  const Epoch refused = not_live(status);
+  if (refused == 0) return text + "\n";
+  text += palette.paint(Colour::kNotice, ", epoch " + std::to_string(refused) + " was refused") + "\n";
+  if (!past) return text;
+  return text +
+         palette.paint(Colour::kNotice, "refused: " + (past->failures.empty() ? "nobody was left to use it."
+                                                                              : refusals_text(*past))) +
+         "\n";
 }
 
 std::string hold_text(const StatusReply& status, const std::string& module) {
@@ -226,8 +230,16 @@ std::string transfer_line(const TransferReport& sent, const Palette& palette) {
 
 }  // namespace
 
-std::string status_text(const StatusReply& status, bool pending, const Palette& palette, WallTime now) {
-  return headline(status, pending, palette) +
+Epoch not_live(const StatusReply& status) {
+  if (status.refused != 0) return status.refused;
+  return status.epoch > status.committed_epoch ? status.epoch : 0;
+}
+
+std::string status_text(const StatusReply& status, bool pending, const std::optional<HistoryEntry>& past,
+                        const Palette& palette, WallTime now) {
+  // Announced after the question what is pending, and perhaps committed after the one for the status.
+  const bool under_way = pending || (past && past->state != EpochState::kAborted);
+  return headline(status, under_way, past, palette) +
          palette.paint(Colour::kDim, printable(status.directory) + "  " + printable(status.backend) + "  " +
                                          printable(status.endpoint) + "  pid " + std::to_string(status.pid)) +
          "\n" + transfer_line(status.transfers, palette) + module_lines(status, palette, now) +

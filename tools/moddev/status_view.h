@@ -2,6 +2,7 @@
 // Pure.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "protocol/clock.h"
@@ -10,9 +11,14 @@
 
 namespace moddev::tools {
 
-/// Several lines, each with its line break. `pending`: an epoch is being prepared at this moment; without it
-/// a head above the committed epoch was refused.
-[[nodiscard]] std::string status_text(const StatusReply& status, bool pending, const Palette& palette,
+/// The epoch that is not live for all that one can see: the refused one, or else the newest. 0: there is
+/// none.
+[[nodiscard]] Epoch not_live(const StatusReply& status);
+
+/// Several lines, each with its line break. `pending`: an epoch is being prepared at this moment. `past`:
+/// what the history tells of not_live(), if it does: why it was refused, or that it is not decided yet.
+[[nodiscard]] std::string status_text(const StatusReply& status, bool pending,
+                                      const std::optional<HistoryEntry>& past, const Palette& palette,
                                       WallTime now);
 
 }  // namespace moddev::tools

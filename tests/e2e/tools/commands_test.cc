@@ -432,6 +432,8 @@ TEST(Wait, TellsWithItsExitCode) {
   const Ran refused = yard.run({"wait", "--live"});
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_THAT(refused.err, AllOf(HasSubstr("was refused"), HasSubstr("w1: scorer: ")));
+  EXPECT_THAT(yard.run({"status"}).out,
+              StartsWith("epoch 1 live in 1 executor, epoch 2 was refused\nrefused: w1: scorer: "));
 }
 
 TEST(Wait, ForARefusedEpochEndsAlsoWhenTheNextOneIsLive) {

@@ -45,8 +45,9 @@ StatusReply sample() {
   return status;
 }
 
-std::string text_of(const StatusReply& status, bool pending = false) {
-  return status_text(status, pending, Palette(false), kNow);
+std::string text_of(const StatusReply& status, bool pending = false,
+                    const std::optional<HistoryEntry>& past = {}) {
+  return status_text(status, pending, past, Palette(false), kNow);
 }
 
 TEST(StatusText, IsAlignedAndShort) {
@@ -135,9 +136,40 @@ TEST(StatusText, WhoseStateIsNotKnownYetCountsByWhatItRuns) {
   EXPECT_THAT(text_of(status), StartsWith("epoch 7 live in 1 of 2 executors\n"));
 }
 
+TEST(StatusText, ARefusalIsShownWithItsReasons) {
+  StatusReply status = sample();
+  status.epoch = 8;
+  EXPECT_EQ(not_live(status), 8U);
+  HistoryEntry past;
+  past.epoch = 8;
+  past.state = EpochState::kAborted;
+  past.failures = {{"w2", "base", "undefined symbol: _Z1fi"},
+                   {"worker-1", "base", "undefined symbol: _Z1fi"}};
+  EXPECT_THAT(text_of(status, false, past),
+              StartsWith("epoch 7 live in all 2 executors, epoch 8 was refused\n"
+                         "refused: w2 and worker-1: base: undefined symbol: f(int).\n/b"));
+  past.failures.clear();
+  EXPECT_THAT(text_of(status, false, past), HasSubstr("\nrefused: nobody was left to use it.\n"));
+}
+
+// Announced after one question and not yet committed at the next, it looked refused.
+TEST(StatusText, WhatIsDecidedWhileOneAsksIsNotRefused) {
+  StatusReply status = sample();
+  status.epoch = 8;
+  HistoryEntry past;
+  past.epoch = 8;
+  for (const EpochState state : {EpochState::kAnnounced, EpochState::kCommitted}) {
+    past.state = state;
+    EXPECT_THAT(text_of(status, false, past),
+                StartsWith("epoch 7 live in all 2 executors, epoch 8 is being prepared\n"));
+  }
+}
+
 TEST(StatusText, ARefusalIsShownWhenSomethingElseWasCommittedSince) {
   StatusReply status = sample();
+  EXPECT_EQ(not_live(status), 0U);
   status.refused = 6;
+  EXPECT_EQ(not_live(status), 6U);
   EXPECT_THAT(text_of(status), StartsWith("epoch 7 live in all 2 executors, epoch 6 was refused\n"));
 }
 
