@@ -33,6 +33,7 @@ add_library(moddev_program STATIC
   moddev/refresh.cc
   moddev/refusals.cc
   moddev/retained_files.cc
+  moddev/screen.cc
   moddev/stats_view.cc
   moddev/status.cc
   moddev/status_view.cc

@@ -11,6 +11,7 @@ moddev_add_test(tools_unit_test
     unit/tools/printer_test.cc
     unit/tools/refusals_test.cc
     unit/tools/requester_test.cc
+    unit/tools/screen_test.cc
     unit/tools/stats_view_test.cc
     unit/tools/status_view_test.cc
     unit/tools/story_test.cc

@@ -1,7 +1,10 @@
 // `moddev status`: what is live and who runs it, once or kept up to date.
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +17,7 @@
 #include "tools/moddev/interrupt.h"
 #include "tools/moddev/json.h"
 #include "tools/moddev/printer.h"
+#include "tools/moddev/screen.h"
 #include "tools/moddev/status_view.h"
 #include "tools/moddev/terminal.h"
 
@@ -63,6 +67,24 @@ std::string rendered(const Look& look, bool json) {
                      clock.wall_now());
 }
 
+/// For one screen of the terminal: by name where all has room.
+std::string one_screen(const Look& look) {
+  ScreenSize size;
+  winsize told{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &told) == 0 && told.ws_row > 0 && told.ws_col > 0)
+    size = {told.ws_row, told.ws_col};
+  SystemClock clock;
+  const Palette palette = Palette::for_descriptor(STDOUT_FILENO);
+  const auto parts = [&](StatusOrder order) {
+    return status_parts(look.status, look.pending, look.past, order, palette, clock.wall_now());
+  };
+  StatusParts shown = parts(StatusOrder::kByName);
+  const std::string all = shown.head + shown.modules + shown.executors;
+  if (std::count(all.begin(), all.end(), '\n') >= static_cast<std::ptrdiff_t>(size.rows))
+    shown = parts(StatusOrder::kNewsFirst);
+  return fit(shown.head, {shown.modules, shown.executors}, "; `moddev status` shows all", size);
+}
+
 /// What makes a status another one: ages grow all the time, and bytes are counted all the time.
 std::string essence_of(StatusReply status) {
   status.transfers = {};
@@ -85,7 +107,7 @@ int keep_showing(const StatusFlags& flags, std::unique_ptr<client::Requester> da
     std::string essence;
     if (daemon) {
       if (const auto now = look(*daemon, flags.json)) {
-        text = rendered(*now, flags.json);
+        text = in_place ? one_screen(*now) : rendered(*now, flags.json);
         essence = in_place ? text : essence_of(now->status);
       } else {
         daemon.reset();

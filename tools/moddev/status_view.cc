@@ -112,9 +112,15 @@ std::string kept_out_lines(const StatusReply& status) {
   return text;
 }
 
-std::string module_lines(const StatusReply& status, const Palette& palette, WallTime now) {
+std::string module_lines(const StatusReply& status, StatusOrder order, const Palette& palette, WallTime now) {
+  std::vector<ModuleEntry> modules = status.modules;
+  if (order == StatusOrder::kNewsFirst) {
+    std::stable_sort(modules.begin(), modules.end(), [](const ModuleEntry& a, const ModuleEntry& b) {
+      return a.changed_at_ns > b.changed_at_ns;
+    });
+  }
   Table table;
-  for (const ModuleEntry& module : status.modules) {
+  for (const ModuleEntry& module : modules) {
     const Duration age = now - WallTime(Duration(module.changed_at_ns));
     std::string needs;
     for (const std::string& needed : module.depends_on)
@@ -180,16 +186,12 @@ std::string remark(const ExecutorStatus& executor, Epoch committed, const Gone* 
   return text;
 }
 
-std::string executor_lines(const StatusReply& status, const Palette& palette) {
-  Table table;
-  const auto row = [&](const ExecutorStatus& executor, std::string remarks) {
-    table.add({{printable(executor.identity.name)},
-               {std::string(to_string(executor.state)), colour_of(executor.state)},
-               {epoch_text(executor.epoch)},
-               {"pid " + std::to_string(executor.identity.pid) + " on " + printable(executor.identity.host),
-                Colour::kDim},
-               {std::move(remarks), Colour::kNotice}});
+std::string executor_lines(const StatusReply& status, StatusOrder order, const Palette& palette) {
+  struct Row {
+    const ExecutorStatus* executor;
+    std::string remarks;
   };
+  std::vector<Row> rows;
   std::map<NameAndHost, std::vector<const ExecutorStatus*>> members;
   for (const ExecutorStatus& executor : status.executors) {
     if (executor.state != ExecutorState::kGone) members[name_of(executor)].push_back(&executor);
@@ -208,10 +210,25 @@ std::string executor_lines(const StatusReply& status, const Palette& palette) {
   for (const ExecutorStatus& executor : status.executors) {
     if (executor.state == ExecutorState::kGone) continue;
     const auto found = before.find(&executor);
-    row(executor, remark(executor, status.committed_epoch, found == before.end() ? nullptr : &found->second));
+    const Gone* namesake = found == before.end() ? nullptr : &found->second;
+    rows.push_back({&executor, remark(executor, status.committed_epoch, namesake)});
   }
   for (const Gone& gone : nobody_since)
-    row(*gone.last, gone.times == 1 ? printable(gone.last->detail) : how_often(gone));
+    rows.push_back({gone.last, gone.times == 1 ? printable(gone.last->detail) : how_often(gone)});
+  if (order == StatusOrder::kNewsFirst) {
+    std::stable_partition(rows.begin(), rows.end(), [](const Row& row) {
+      return row.executor->state != ExecutorState::kLive || !row.remarks.empty();
+    });
+  }
+  Table table;
+  for (Row& row : rows) {
+    const ExecutorIdentity& who = row.executor->identity;
+    table.add({{printable(who.name)},
+               {std::string(to_string(row.executor->state)), colour_of(row.executor->state)},
+               {epoch_text(row.executor->epoch)},
+               {"pid " + std::to_string(who.pid) + " on " + printable(who.host), Colour::kDim},
+               {std::move(row.remarks), Colour::kNotice}});
+  }
   return table.empty() ? "" : "\nexecutors\n" + table.render(palette, "  ");
 }
 
@@ -235,15 +252,22 @@ Epoch not_live(const StatusReply& status) {
   return status.epoch > status.committed_epoch ? status.epoch : 0;
 }
 
+StatusParts status_parts(const StatusReply& status, bool pending, const std::optional<HistoryEntry>& past,
+                         StatusOrder order, const Palette& palette, WallTime now) {
+  // Announced after the question what is pending, and perhaps committed after the one for the status.
+  const bool undecided = pending || (past && past->state != EpochState::kAborted);
+  return {headline(status, undecided, past, palette) +
+              palette.paint(Colour::kDim, printable(status.directory) + "  " + printable(status.backend) +
+                                              "  " + printable(status.endpoint) + "  pid " +
+                                              std::to_string(status.pid)) +
+              "\n" + transfer_line(status.transfers, palette),
+          module_lines(status, order, palette, now), executor_lines(status, order, palette)};
+}
+
 std::string status_text(const StatusReply& status, bool pending, const std::optional<HistoryEntry>& past,
                         const Palette& palette, WallTime now) {
-  // Announced after the question what is pending, and perhaps committed after the one for the status.
-  const bool under_way = pending || (past && past->state != EpochState::kAborted);
-  return headline(status, under_way, past, palette) +
-         palette.paint(Colour::kDim, printable(status.directory) + "  " + printable(status.backend) + "  " +
-                                         printable(status.endpoint) + "  pid " + std::to_string(status.pid)) +
-         "\n" + transfer_line(status.transfers, palette) + module_lines(status, palette, now) +
-         executor_lines(status, palette);
+  const StatusParts parts = status_parts(status, pending, past, StatusOrder::kByName, palette, now);
+  return parts.head + parts.modules + parts.executors;
 }
 
 }  // namespace moddev::tools

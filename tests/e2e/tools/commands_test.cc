@@ -161,33 +161,35 @@ TEST(Watch, ItsOwnFilesInsideTheDirectoryAreNoModules) {
       << status << "\nthe history and the cache lie inside the watched directory";
 }
 
+/// What a terminal shows, up to `wanted` and whatever came with it.
+std::string read_until(int terminal, const std::string& wanted) {
+  std::string text;
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (text.find(wanted) == std::string::npos && std::chrono::steady_clock::now() < deadline) {
+    std::array<char, 1024> piece{};
+    const ssize_t got = ::read(terminal, piece.data(), piece.size());
+    if (got <= 0) break;
+    text.append(piece.data(), static_cast<std::size_t>(got));
+  }
+  return text;
+}
+
 TEST(Watch, ReadsWellInATerminalAndColoursOnlyThere) {
   Yard yard;
   yard.write_module("scorer", 1);
   int terminal = -1;
   int child = -1;
   ASSERT_EQ(::openpty(&terminal, &child, nullptr, nullptr, nullptr), 0);
-  const auto read_until = [&](const std::string& wanted) {
-    std::string text;
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
-    while (text.find(wanted) == std::string::npos && std::chrono::steady_clock::now() < deadline) {
-      std::array<char, 1024> piece{};
-      const ssize_t got = ::read(terminal, piece.data(), piece.size());
-      if (got <= 0) break;
-      text.append(piece.data(), static_cast<std::size_t>(got));
-    }
-    return text;
-  };
   {
     Process daemon = yard.start({"watch", yard.build()}, {}, child);
-    const std::string text = read_until("epoch 1");
+    const std::string text = read_until(terminal, "epoch 1");
     EXPECT_THAT(text, AllOf(HasSubstr("\033["), HasSubstr("listening"), HasSubstr(yard.default_endpoint()),
                             HasSubstr("scorer 1")));
     daemon.signal(SIGTERM);
     EXPECT_EQ(daemon.wait(), 0);
   }
   Process daemon = yard.start({"watch", yard.build()}, {"NO_COLOR=1"}, child);
-  const std::string text = read_until("default.sock");
+  const std::string text = read_until(terminal, "default.sock");
   EXPECT_THAT(text, HasSubstr("listening"));
   EXPECT_EQ(text.find('\033'), std::string::npos) << text;
   ::close(child);
@@ -257,6 +259,29 @@ TEST(Status, WatchTellsEachChangeOnce) {
   EXPECT_EQ(status.wait(), 0);
   const std::set<std::string> different(status.lines().begin(), status.lines().end());
   EXPECT_EQ(different.size(), status.lines().size());
+}
+
+// It scrolled, and the headline was gone: on 24 lines there is no room for 30 modules.
+TEST(Status, WatchFitsIntoTheTerminal) {
+  Yard yard;
+  for (int i = 0; i < 30; ++i) Yard::write_file(yard.build() + "/page" + std::to_string(i), "text");
+  Process daemon = yard.watch();
+  daemon.event("committed");
+  Process executor = yard.start({"executor", "--name", "worker-1", "--json"});
+  executor.event("applied");
+  int terminal = -1;
+  int child = -1;
+  const winsize size{12, 60, 0, 0};
+  ASSERT_EQ(::openpty(&terminal, &child, nullptr, nullptr, &size), 0);
+  Process status = yard.start({"status", "--watch"}, {"NO_COLOR=1"}, child);
+  const std::string text = read_until(terminal, "worker-1");
+  EXPECT_THAT(text, StartsWith("\033[H\033[Jepoch 1 live in 1 executor\r\n")) << "from the first line on";
+  EXPECT_THAT(text, AllOf(HasSubstr(" more; `moddev status` shows all\r\n"), HasSubstr("worker-1")));
+  EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 12);
+  status.signal(SIGINT);
+  EXPECT_EQ(status.wait(), 0);
+  ::close(child);
+  ::close(terminal);
 }
 
 TEST(Executor, HasTheKeysOfTheContractAndCallsEachNewEpochAtOnce) {

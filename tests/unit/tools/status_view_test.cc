@@ -199,6 +199,19 @@ TEST(StatusText, ThoseThatDiedUnderOneNameAreOneLine) {
                 "  batch     gone  epoch 7  pid 52 on vm  2 times in the last 2 min: left\n"));
 }
 
+TEST(StatusText, WhereNotAllHasRoomTheNewsComesFirst) {
+  StatusReply status = sample();
+  status.modules[0].changed_at_ns = 1;
+  status.executors.push_back(executor("x-behind", ExecutorState::kStale, 6));
+  status.executors.push_back(gone("y-gone", 41, "left"));
+  const StatusParts parts = status_parts(status, false, {}, StatusOrder::kNewsFirst, Palette(false), kNow);
+  EXPECT_THAT(parts.modules, StartsWith("\nmodules\n  pkg.mod  3 "));
+  EXPECT_THAT(parts.executors, StartsWith("\nexecutors\n"
+                                          "  x-behind  stale  epoch 6  pid 40 on vm  behind by 1\n"
+                                          "  y-gone    gone   epoch 7  pid 41 on vm  left\n"
+                                          "  worker-1  live "));
+}
+
 TEST(StatusText, WhoDiedAndIsBackIsOneLine) {
   StatusReply status = sample();
   status.executors.push_back(gone("w2", 38, "was not heard for 3.0 s"));
