@@ -61,12 +61,8 @@ class Judge {
     if (known && may_take(request.name)) return {};
     return unknown_module(request.name);
   }
-  Verdict operator()(const HistoryRequest& request) const {
-    if (auto refused = need(Right::kStatus)) return refused;
-    if (request.module.empty() || rules_.may_know_all(caller_)) return {};
-    if (committed_.find(request.module) != nullptr && rules_.may_know(caller_, request.module)) return {};
-    return unknown_module(request.module);
-  }
+  Verdict operator()(const HistoryRequest& request) const { return need_to_look_up(request.module); }
+  Verdict operator()(const RunsRequest& request) const { return need_to_look_up(request.module); }
   Verdict operator()(const RefreshRequest& /*request*/) const { return need_all(Right::kPublish); }
   Verdict operator()(const BuildRequest& /*request*/) const { return need_all(Right::kPublish); }
   Verdict operator()(const RollbackRequest& request) const {
@@ -92,6 +88,13 @@ class Judge {
     for (const Right right : {Right::kStatus, Right::kFetch, Right::kRun})
       if (rules_.may(caller_, right)) return {};
     return no_right(caller_, Right::kStatus);
+  }
+  /// `module` empty: all that it may know.
+  Verdict need_to_look_up(const std::string& module) const {
+    if (auto refused = need(Right::kStatus)) return refused;
+    if (module.empty() || rules_.may_know_all(caller_)) return {};
+    if (committed_.find(module) != nullptr && rules_.may_know(caller_, module)) return {};
+    return unknown_module(module);
   }
   // Who may run a module may have its bytes.
   [[nodiscard]] bool may_take_any() const {
@@ -154,6 +157,9 @@ class Veil {
       std::erase_if(entry.failures,
                     [this](const ExecutorFailure& failure) { return hidden(failure.module); });
     }
+  }
+  void operator()(RunsReply& reply) const {
+    std::erase_if(reply.runs, [this](const ExecutorRuns& one) { return hidden(one.run.module); });
   }
   void operator()(RollbackReply& reply) const {
     veil(reply.changes);
@@ -277,6 +283,14 @@ std::optional<ErrorReply> forbidden(const AccessRules& rules, const Caller& call
                                     const RequestBody& request, const Manifest& committed,
                                     const std::optional<AnnounceEvent>& pending) {
   return std::visit(Judge(rules, caller, committed, pending), request);
+}
+
+void disregard(const AccessRules& rules, const Caller& caller, RequestBody& request) {
+  std::vector<RunReport>* runs = nullptr;
+  if (auto* alive = std::get_if<AliveRequest>(&request)) runs = &alive->runs;
+  if (auto* leave = std::get_if<LeaveRequest>(&request)) runs = &leave->runs;
+  if (runs == nullptr || runs->empty() || rules.may_all(caller, Right::kRun)) return;
+  std::erase_if(*runs, [&](const RunReport& run) { return !rules.may(caller, Right::kRun, run.module); });
 }
 
 void conceal(const AccessRules& rules, const Caller& caller, ReplyBody& reply) {

@@ -62,6 +62,9 @@ class AccessRules {
 [[nodiscard]] std::optional<ErrorReply> forbidden(const AccessRules& rules, const Caller& caller,
                                                   const RequestBody& request, const Manifest& committed,
                                                   const std::optional<AnnounceEvent>& pending);
+/// Takes out of a request that may be carried out what the caller cannot have to tell: runs of modules that
+/// it may not run.
+void disregard(const AccessRules& rules, const Caller& caller, RequestBody& request);
 /// Takes out of an answer what the caller may not know.
 void conceal(const AccessRules& rules, const Caller& caller, ReplyBody& reply);
 

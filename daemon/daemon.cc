@@ -40,7 +40,9 @@ Daemon::Daemon(DaemonOptions options, ChangeFeed& changes, BlobStore& blobs, Jou
                Transport& transport)
     : state_(std::make_unique<State>(std::move(options), changes, blobs, journal, transport)) {}
 Daemon::~Daemon() {
-  if (state_) state_->write_audit(kNever);
+  if (!state_) return;
+  state_->write_audit(kNever);
+  state_->write_runs(TimePoint{}, limits::kWaitingRunRecords);
 }
 
 TimePoint Daemon::step(TimePoint now, WallTime wall) {
@@ -65,6 +67,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.heartbeat(now, wall);
   s.write_applied(now);
   s.write_audit(now);
+  s.write_runs(now);
   const TimePoint house_due = s.keep_house(now);
   // Never before now: what was due before has been done, and lateness is counted once.
   s.due = std::max(now, std::min({watcher_due, fleet_due, house_due, s.next_due(now)}));
@@ -284,6 +287,10 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
     std::optional<IncomingRequest> request = transport.receive();
     if (!request) return;
     if (denied(*request, now, wall)) continue;
+    disregard(options.access, request->peer.caller, request->request.body);
+    // Who asks is told what was told before; a switch goes before.
+    if (std::holds_alternative<RunsRequest>(request->request.body) && !fleet.busy())
+      write_runs(now, limits::kRunRecordsPerQuestion);
     std::optional<ReplyBody> body = answer(request->request.body, serving, now, wall);
     if (auto* status = body ? std::get_if<StatusReply>(&*body) : nullptr; status != nullptr && refused)
       status->refused = refused->epoch;
@@ -502,7 +509,8 @@ TimePoint Daemon::State::next_due(TimePoint now) const {
     const TimePoint allowed = proposing.failing() ? proposing.next() : now;
     next = std::min(next, std::max({now, retry_refused_at, allowed}));
   }
-  next = std::min({next, std::max(now, audit_due()), std::max(now, transport.look_due())});
+  next = std::min(
+      {next, std::max(now, audit_due()), std::max(now, runs_due()), std::max(now, transport.look_due())});
   for (const WaitingRefresh& r : refreshes)
     next = std::min<TimePoint>(next, r.since + limits::kRefreshPatience);
   return std::min({next, builds.next_due(), rollbacks.next_due()});

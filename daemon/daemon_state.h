@@ -1,6 +1,6 @@
 // What a Daemon is made of, for its own files: daemon.cc takes in what comes from outside and answers it,
 // daemon_switch.cc brings one epoch from its announcement to its end, daemon_return.cc goes back from one,
-// daemon_audit.cc notes who did what.
+// daemon_audit.cc notes who did what, daemon_runs.cc who ran what.
 #pragma once
 
 #include <algorithm>
@@ -132,6 +132,11 @@ struct Daemon::State {
   [[nodiscard]] TimePoint audit_due() const;
   /// `now` kNever: the daemon ends.
   void write_audit(TimePoint now);
+  [[nodiscard]] TimePoint runs_due() const;
+  /// What is due.
+  void write_runs(TimePoint now);
+  /// At once.
+  void write_runs(TimePoint now, std::size_t most);
   TimePoint keep_house(TimePoint now);
   [[nodiscard]] TimePoint next_due(TimePoint now) const;
 
@@ -228,6 +233,7 @@ struct Daemon::State {
   std::map<std::string, TimePoint> told_refusals;
   bool applied_lost = false;
   bool audit_failing = false;
+  bool runs_failing = false;
   bool journal_lost = false;
   /// Something is due at once.
   bool again = false;

@@ -57,6 +57,26 @@ Result<HistoryReply> history_of(const Journal& journal, const HistoryRequest& re
   return reply;
 }
 
+Result<RunsReply> runs_of(const Journal& journal, const RunsRequest& request) {
+  RunsReply reply;
+  reply.daemon = journal.id();
+  if (!request.module.empty()) {
+    auto name = match_name(request.module, known_modules(journal));
+    if (!name) return name.error();
+    reply.module = std::move(*name);
+  }
+  const std::uint64_t skip = std::min(request.skip, limits::kRunRecords + limits::kRunRecordsSlack);
+  auto records = journal.runs(reply.module, limits::kRunsPerReply + 1, skip);
+  if (!records) return records.error();
+  if (records->size() > limits::kRunsPerReply) {
+    records->pop_back();
+    reply.next = skip + records->size();
+  }
+  for (RunRecord& record : *records)
+    reply.runs.push_back({std::move(record.executor), std::move(record.run)});
+  return reply;
+}
+
 std::vector<HoldReport> report_holds(const HoldSet& holds) {
   std::vector<HoldReport> reports;
   for (const auto& [name, hold] : holds)

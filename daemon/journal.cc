@@ -76,6 +76,11 @@ Journal::State::Statements& Journal::State::prepared() {
     statements->decide = db.prepare("update epochs set state=?, decided_at=? where epoch=?");
     statements->insert_failure = db.prepare("insert into failures values(?,?,?,?)");
     statements->insert_applied = db.prepare("insert or ignore into applied values(?,?,?,?,?,?,?)");
+    statements->write_runs = db.prepare(
+        "insert into runs values(?,?,?,?,?,?,?,?,?,?,?) on conflict(module, version, executor) do update set "
+        "runs=max(runs, excluded.runs), total_ns=max(total_ns, excluded.total_ns), "
+        "longest_ns=max(longest_ns, excluded.longest_ns), last_at=max(last_at, excluded.last_at), "
+        "told_at=max(told_at, excluded.told_at)");
     statements->write_audit = db.prepare("insert or replace into audit values(?,?,?,?,?,?,?,?,?,?)");
   }
   return *statements;
@@ -245,13 +250,15 @@ Status Journal::forget(Epoch until, const std::set<Epoch>& keep) {
                           "delete from failures where epoch<=?", "delete from applied where epoch<=?"}) {
     MODDEV_TRY(s.db.prepare(sql).bind(until).run());
   }
+  // Those of the same time: what goes on being run is told again and again, and stays.
+  MODDEV_TRY(s.db.execute("delete from runs where told_at < (select min(announced_at) from epochs)"));
   MODDEV_TRY(schema::set_meta(s.db, "forgotten", std::to_string(until)));
   MODDEV_TRY(schema::set_meta(s.db, "base", std::to_string(oldest->base)));
   MODDEV_TRY(schema::set_meta(s.db, "versions", schema::versions_text(s.last_versions)));
   MODDEV_TRY(transaction.commit());
   s.forgotten = until;
   s.base = oldest->base;
-  return {};
+  return s.load_runs();
 }
 
 Status Journal::tidy() {

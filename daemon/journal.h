@@ -59,6 +59,13 @@ struct AppliedRecord {
   std::int64_t elapsed_us = 0;
 };
 
+/// What one executor ran of one version of a module, as it told at last.
+struct RunRecord {
+  ExecutorIdentity executor;
+  RunReport run;
+  WallTime told_at{};
+};
+
 /// One version of a module, and the epoch that brought it: the committed one, where it was announced
 /// repeatedly.
 struct VersionRecord {
@@ -117,6 +124,9 @@ class Journal {
   /// All or none; what is recorded already stays as it is.
   Status record_applied(std::span<const AppliedRecord> applied);
   Status record_applied(const AppliedRecord& applied) { return record_applied(std::span(&applied, 1)); }
+  /// All or none. Of each number the greater one stays, for they only grow. The oldest go beyond
+  /// limits::kRunRecords and kRunRecordsOfOne executor, and with the epochs that are forgotten.
+  Status record_runs(std::span<const RunRecord> records);
   /// All or none. An entry whose id is there already takes its place; ids that are new must be above
   /// last_audit_id(). The oldest go beyond limits::kAuditRefusals and kAuditEntries.
   Status record_audit(std::span<const AuditEntry> entries);
@@ -135,6 +145,9 @@ class Journal {
   /// Those that applied it first. `limit` 0: all.
   [[nodiscard]] Result<std::vector<AppliedRecord>> applied(Epoch epoch, std::size_t limit = 0) const;
   [[nodiscard]] Result<std::uint64_t> applied_count(Epoch epoch) const;
+  /// By module (empty: all), version and executor: at most `limit` after the first `skip`.
+  [[nodiscard]] Result<std::vector<RunRecord>> runs(const std::string& module, std::size_t limit,
+                                                    std::uint64_t skip = 0) const;
   /// Errors: kNotFound.
   [[nodiscard]] Result<VersionRecord> version(const std::string& module, Version version) const;
   /// The newest committed version below `below`. Errors: kNotFound.

@@ -130,7 +130,8 @@ Status Journal::State::load() {
   MODDEV_TRY(load_base());
   MODDEV_TRY(load_epochs());
   MODDEV_TRY(load_holds());
-  return load_audit();
+  MODDEV_TRY(load_audit());
+  return load_runs();
 }
 
 /// What is left of the forgotten epochs.

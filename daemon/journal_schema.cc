@@ -45,6 +45,15 @@ create table audit(id integer primary key, refusal integer not null, act text no
 create index audit_by_kind on audit(refusal, id);
 )sql";
 
+constexpr const char* kTablesOfFour = R"sql(
+create table runs(module text not null, version integer not null, executor text not null, name text not null,
+                  host text not null, pid integer not null, runs integer not null, total_ns integer not null,
+                  longest_ns integer not null, last_at integer not null, told_at integer not null,
+                  primary key(module, version, executor)) without rowid;
+create index runs_by_executor on runs(executor, told_at);
+create index runs_by_time on runs(told_at);
+)sql";
+
 constexpr const char* kColumnsOfTwo = R"sql(
 alter table epochs add column restores integer not null default 0;
 alter table epochs add column content_check text not null default '';
@@ -153,6 +162,7 @@ Status create(Database& db) {
   MODDEV_TRY(transaction.begun());
   MODDEV_TRY(db.execute(kTables));
   MODDEV_TRY(db.execute(kTablesOfTwo));
+  MODDEV_TRY(db.execute(kTablesOfFour));
   MODDEV_TRY(db.execute(kTablesOfThree));
   MODDEV_TRY(set_meta(db, "schema", std::to_string(kVersion)));
   MODDEV_TRY(set_meta(db, "repo", Uuid::random().to_string()));
@@ -168,7 +178,8 @@ Status migrate(Database& db, int version) {
     MODDEV_TRY(db.execute(kTablesOfTwo));
     MODDEV_TRY(write_checks(db));
   }
-  MODDEV_TRY(db.execute(kTablesOfThree));
+  if (version < kAuditSince) MODDEV_TRY(db.execute(kTablesOfThree));
+  MODDEV_TRY(db.execute(kTablesOfFour));
   MODDEV_TRY(set_meta(db, "schema", std::to_string(kVersion)));
   return transaction.commit();
 }

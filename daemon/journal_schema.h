@@ -17,7 +17,8 @@ namespace moddev::daemon::schema {
 ///  1: the first.
 ///  2: content checks; snapshots of the manifests before which epochs were forgotten; holds.
 ///  3: the audit.
-inline constexpr int kVersion = 3;
+///  4: the runs.
+inline constexpr int kVersion = 4;
 /// The oldest schema in which epochs, changes and snapshots are as they are now.
 inline constexpr int kSameHistorySince = 2;
 inline constexpr int kAuditSince = 3;

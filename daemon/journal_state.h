@@ -47,6 +47,7 @@ struct Journal::State {
   std::uint64_t last_audit_id = 0;
   std::uint64_t audit_refusals = 0;
   std::uint64_t audit_others = 0;
+  std::uint64_t run_records = 0;
   /// Whether begin_run() succeeded: only then may the file be marked as left in order.
   bool running = false;
 
@@ -58,6 +59,7 @@ struct Journal::State {
     sqlite::Statement insert_failure;
     sqlite::Statement insert_applied;
     sqlite::Statement write_audit;
+    sqlite::Statement write_runs;
   };
   std::optional<Statements> statements;
 
@@ -74,6 +76,7 @@ struct Journal::State {
   Status load_epochs();
   Status load_holds();
   Status load_audit();
+  Status load_runs();
   void take_in(EpochRecord record);
   Status set_aside(WallTime now, const std::string& why);
   Status begin_run(WallTime now);
@@ -88,6 +91,8 @@ struct Journal::State {
   Status write_holds(Epoch epoch, const HoldSet& set);
   Status drop_holds(Epoch epoch);
   Status decide(Epoch epoch, EpochState state, WallTime at);
+  /// Beyond what is kept of one executor the oldest go; returns how many.
+  Result<std::uint64_t> forget_runs_of(const std::string& executor);
   /// After a record: not the time for a checkpoint, unless the log has become too long.
   void bound_log();
 };

@@ -42,6 +42,26 @@ inline constexpr auto kJournalRetryLast = std::chrono::seconds(8);
 /// oldest are dropped beyond (the history then lacks them; nothing else depends on them).
 inline constexpr std::size_t kAppliedRecordsPerStep = 64;
 inline constexpr std::size_t kWaitingAppliedRecords = 20'000;
+/// What executors told of their runs is written together, so long after the first, not while a switch is
+/// under way (2 s at most, kAuditPatience), so many records a step; and again so long after the journal
+/// refused it.
+inline constexpr auto kRunsDelay = std::chrono::seconds(3);
+inline constexpr auto kRunsRetry = std::chrono::seconds(8);
+inline constexpr std::size_t kRunRecordsPerStep = 64;
+/// So many records wait at most, and so many of one executor. What is new beyond is left out until it is told
+/// again.
+inline constexpr std::size_t kWaitingRunRecords = 20'000;
+inline constexpr std::size_t kWaitingRunsOfOne = 1'024;
+/// So many are written before a question about them is answered: others wait for that meanwhile.
+inline constexpr std::size_t kRunRecordsPerQuestion = 2'000;
+/// Records that are kept, and of one executor: it cannot drive the others' out alone. Those that were not
+/// told for the longest time go first, so many at a time.
+inline constexpr std::uint64_t kRunRecords = 100'000;
+inline constexpr std::uint64_t kRunRecordsSlack = 1'000;
+inline constexpr std::uint64_t kRunRecordsOfOne = 4'096;
+/// A number of runs or of their nanoseconds; a greater one is taken for this one, so that they can be added
+/// up.
+inline constexpr std::uint64_t kMostRuns = 1'000'000'000'000'000'000;
 /// The audit: repetitions are merged for so long, and so many different ones are told apart within that time,
 /// so that a flood of strangers writes little. The rest is one entry with a count for each act.
 inline constexpr auto kAuditInterval = std::chrono::seconds(60);

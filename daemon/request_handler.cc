@@ -129,6 +129,7 @@ class Answer {
   MaybeReply operator()(const AliveRequest& request) {
     AliveReply reply;
     reply.member = s_.fleet.alive(request, now_);
+    take_runs(request.executor, request.runs);
     reply.daemon = s_.journal.id();
     reply.epoch = s_.journal.head();
     reply.committed_epoch = s_.journal.committed().epoch;
@@ -154,6 +155,7 @@ class Answer {
   }
 
   MaybeReply operator()(const LeaveRequest& request) {
+    take_runs(request.executor, request.runs);
     s_.fleet.leave(request.executor, now_);
     return OkReply{};
   }
@@ -161,6 +163,12 @@ class Answer {
   MaybeReply operator()(const RefreshRequest&) const { return std::nullopt; }
   MaybeReply operator()(const HistoryRequest& request) const {
     auto reply = history_of(s_.journal, request);
+    if (!reply) return refusal(reply.error());
+    return std::move(*reply);
+  }
+
+  MaybeReply operator()(const RunsRequest& request) const {
+    auto reply = runs_of(s_.journal, request);
     if (!reply) return refusal(reply.error());
     return std::move(*reply);
   }
@@ -187,6 +195,11 @@ class Answer {
   }
 
  private:
+  void take_runs(const Uuid& executor, const std::vector<RunReport>& runs) {
+    const ExecutorIdentity* member = runs.empty() ? nullptr : s_.fleet.identity(executor);
+    if (member != nullptr) s_.runs.take(*member, runs, s_.journal.last_versions(), now_, wall_);
+  }
+
   SnapshotReply snapshot() const {
     return SnapshotReply{s_.journal.id(), s_.seq, s_.journal.committed(), s_.pending, committed_statement()};
   }

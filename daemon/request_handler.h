@@ -1,6 +1,6 @@
 // What is answered to each request. Dispatch over values: no sockets, no waiting. It changes nothing but the
-// fleet's membership and the list of what was applied; refreshes and builds, which are answered later, are
-// the daemon's.
+// fleet's membership and the lists of what was applied and run; refreshes and builds, which are answered
+// later, are the daemon's.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include "daemon/fleet.h"
 #include "daemon/journal.h"
 #include "daemon/restoration.h"
+#include "daemon/runs.h"
 #include "daemon/signing.h"
 #include "protocol/blob_store.h"
 #include "protocol/messages.h"
@@ -43,6 +44,8 @@ struct Serving {
   Restoration* restoration = nullptr;
   /// Null: nothing is signed.
   Signing* signing = nullptr;
+  /// To be written to the journal when there is time.
+  RunLedger runs{};
   /// What was handed on to connections.
   TransferReport sent{};
 };

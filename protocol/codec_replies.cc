@@ -151,6 +151,10 @@ struct ReplyWriter {
     begin(out, id, "history", codec::kHistoryReplyPairs);
     codec::write_body(out, r);
   }
+  void operator()(const RunsReply& r) const {
+    begin(out, id, "runs", codec::kRunsReplyPairs);
+    codec::write_body(out, r);
+  }
   void operator()(const RollbackReply& r) const {
     begin(out, id, "rollback", codec::kRollbackReplyPairs);
     codec::write_body(out, r);
@@ -312,6 +316,7 @@ std::optional<ReplyBody> read_body(std::string_view type, const Reader& map, Sha
   }
   if (type == "status") return read_status(map);
   if (type == "history") return codec::read_history_reply(map);
+  if (type == "runs") return codec::read_runs_reply(map);
   if (type == "rollback") return codec::read_rollback_reply(map);
   if (type == "ok") return OkReply{};
   if (type == "error") return read_error(map);

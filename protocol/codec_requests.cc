@@ -61,12 +61,13 @@ struct RequestWriter {
     out.key("version").number(r.version);
   }
   void operator()(const AliveRequest& r) const {
-    begin(out, id, "alive", r.notes.empty() ? 5 : 6);
+    begin(out, id, "alive", 5 + (r.notes.empty() ? 0 : 1) + codec::pairs_of(r.runs));
     out.key("executor").binary(r.executor.bytes);
     out.key("state").text(to_string(r.state));
     out.key("epoch").number(r.epoch);
     codec::write(out.key("pins"), r.pins);
     out.key("retired_bytes").number(r.retired_bytes);
+    codec::write(out, r.runs);
     if (r.notes.empty()) return;
     const std::size_t count = std::min(r.notes.size(), limits::kNotesPerExecutor);
     out.key("notes").array(count);
@@ -89,11 +90,16 @@ struct RequestWriter {
     out.key("elapsed_us").signed_number(r.elapsed_us);
   }
   void operator()(const LeaveRequest& r) const {
-    begin(out, id, "leave", 1);
+    begin(out, id, "leave", 1 + codec::pairs_of(r.runs));
     out.key("executor").binary(r.executor.bytes);
+    codec::write(out, r.runs);
   }
   void operator()(const HistoryRequest& r) const {
     begin(out, id, "history", codec::kHistoryRequestPairs);
+    codec::write_body(out, r);
+  }
+  void operator()(const RunsRequest& r) const {
+    begin(out, id, "runs", codec::kRunsRequestPairs);
     codec::write_body(out, r);
   }
   void operator()(const RollbackRequest& r) const {
@@ -181,13 +187,15 @@ std::optional<RequestBody> read_body(std::string_view type, const Reader& map) {
     if (const Reader notes = map.at("notes", true); notes.present()) {
       for (const auto& note : notes.items(limits::kNotesPerExecutor)) alive.notes.push_back(note.text());
     }
+    alive.runs = codec::read_runs(map);
     return alive;
   }
   if (type == "ack") return read_ack(map);
-  if (type == "leave") return LeaveRequest{map.at("executor").uuid()};
+  if (type == "leave") return LeaveRequest{map.at("executor").uuid(), codec::read_runs(map)};
   if (type == "refresh") return RefreshRequest{};
   if (type == "status") return StatusRequest{};
   if (type == "history") return codec::read_history_request(map);
+  if (type == "runs") return codec::read_runs_request(map);
   if (type == "rollback") return codec::read_rollback_request(map);
   if (type == "build") return read_build(map);
   return std::nullopt;

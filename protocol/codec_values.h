@@ -139,6 +139,12 @@ void write(Writer& out, const std::vector<ModuleChange>& changes);
 /// The first limits::kPinsPerExecutor.
 void write(Writer& out, const std::vector<PinReport>& pins);
 [[nodiscard]] std::vector<PinReport> read_pins(const Reader& array);
+/// The pair `runs` with the first limits::kRunsPerMessage; how many pairs that is: none when it is empty.
+void write(Writer& out, const std::vector<RunReport>& runs);
+[[nodiscard]] inline std::size_t pairs_of(const std::vector<RunReport>& runs) {
+  return runs.empty() ? 0 : 1;
+}
+[[nodiscard]] std::vector<RunReport> read_runs(const Reader& map);
 void write(Writer& out, const ExecutorIdentity& identity);
 [[nodiscard]] ExecutorIdentity read_identity(const Reader& map);
 /// The pair `statement`, if there is one; how many pairs that is.
@@ -152,7 +158,8 @@ void write(Writer& out, const AnnounceEvent& announce);
 [[nodiscard]] AnnounceEvent read_announce(const Reader& map);
 [[nodiscard]] ExecutorState read_state(const Reader& text);
 
-// In codec_history.cc. The pairs of a body, without the envelope; how many there are is beside them.
+// In codec_runs.cc and codec_history.cc. The pairs of a body, without the envelope; how many there are is
+// beside them.
 inline constexpr std::size_t kHistoryRequestPairs = 3;
 void write_body(Writer& out, const HistoryRequest& request);
 [[nodiscard]] HistoryRequest read_history_request(const Reader& map);
@@ -165,6 +172,12 @@ void write_body(Writer& out, const HistoryReply& reply);
 inline constexpr std::size_t kRollbackReplyPairs = 6;
 void write_body(Writer& out, const RollbackReply& reply);
 [[nodiscard]] RollbackReply read_rollback_reply(const Reader& map);
+inline constexpr std::size_t kRunsRequestPairs = 2;
+void write_body(Writer& out, const RunsRequest& request);
+[[nodiscard]] RunsRequest read_runs_request(const Reader& map);
+inline constexpr std::size_t kRunsReplyPairs = 5;
+void write_body(Writer& out, const RunsReply& reply);
+[[nodiscard]] RunsReply read_runs_reply(const Reader& map);
 void write(Writer& out, const std::vector<HoldReport>& holds);
 [[nodiscard]] std::vector<HoldReport> read_holds(const Reader& array);
 

@@ -24,6 +24,8 @@ inline constexpr std::size_t kPinsPerExecutor = 64;
 inline constexpr std::size_t kUnpublishedTold = 32;
 /// What a person should know of one executor, at the same time.
 inline constexpr std::size_t kNotesPerExecutor = 8;
+/// Versions of modules whose runs one message of an executor tells. The rest is told by the next one.
+inline constexpr std::size_t kRunsPerMessage = 256;
 inline constexpr std::size_t kFailuresPerEpoch = 1'000;
 /// The reason of one failure. A sender cuts longer ones, so that kFailuresPerEpoch of them fit into a
 /// request.
@@ -50,6 +52,8 @@ inline constexpr std::size_t kHistoryEntries = 100;
 inline constexpr std::size_t kHistoryChanges = 64;
 inline constexpr std::size_t kHistoryFailures = 16;
 inline constexpr std::size_t kHistoryApplied = 64;
+/// Lines of one answer about runs. Further ones are asked for again.
+inline constexpr std::size_t kRunsPerReply = 1'000;
 
 /// The msgpack part of a message.
 inline constexpr std::size_t kHeaderBytes = 32UL * 1024 * 1024;

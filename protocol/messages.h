@@ -52,6 +52,21 @@ struct PinReport {
   friend bool operator==(const PinReport&, const PinReport&) = default;
 };
 
+/// How often one version of a module was run in one executor since that one's start. A run is the use of a
+/// module under one pin: from the first thing that the pin hands out of it until the pin is released. Numbers
+/// only grow, so that a report that was lost is made good by the next.
+struct RunReport {
+  std::string module;
+  Version version = 0;
+  std::uint64_t runs = 0;
+  /// Of all runs together, and of the longest one.
+  std::uint64_t total_ns = 0;
+  std::uint64_t longest_ns = 0;
+  /// When the last one ended, since the Unix epoch.
+  std::int64_t last_at_ns = 0;
+  friend bool operator==(const RunReport&, const RunReport&) = default;
+};
+
 /// Why one module cannot be used in one executor.
 struct ModuleFailure {
   std::string module;
@@ -238,6 +253,9 @@ struct AliveRequest {
   std::uint64_t retired_bytes = 0;
   /// What a person should know, for as long as it is so: sentences, always in the same words.
   std::vector<std::string> notes{};
+  /// What was run and not told yet, as far as the daemon has answered: at most limits::kRunsPerMessage, the
+  /// rest with the next one.
+  std::vector<RunReport> runs{};
   friend bool operator==(const AliveRequest&, const AliveRequest&) = default;
 };
 /// `member` false: unknown or excluded, join again.
@@ -269,6 +287,8 @@ struct AckRequest {
 /// A member goes away in good order.
 struct LeaveRequest {
   Uuid executor;
+  /// As in AliveRequest: the last numbers.
+  std::vector<RunReport> runs{};
   friend bool operator==(const LeaveRequest&, const LeaveRequest&) = default;
 };
 
@@ -437,6 +457,31 @@ struct HistoryReply {
   friend bool operator==(const HistoryReply&, const HistoryReply&) = default;
 };
 
+/// Who ran what, how often and how long, as far as it is kept.
+struct RunsRequest {
+  /// A module's name or an unambiguous part of it; empty: all.
+  std::string module;
+  /// So many are left out: RunsReply::next of the answer before.
+  std::uint64_t skip = 0;
+  friend bool operator==(const RunsRequest&, const RunsRequest&) = default;
+};
+struct ExecutorRuns {
+  ExecutorIdentity executor;
+  RunReport run;
+  friend bool operator==(const ExecutorRuns&, const ExecutorRuns&) = default;
+};
+/// Errors: as HistoryReply.
+struct RunsReply {
+  DaemonId daemon;
+  /// The whole name.
+  std::string module;
+  /// By module, version and executor; at most limits::kRunsPerReply.
+  std::vector<ExecutorRuns> runs;
+  /// > 0: there are more, ask again with `skip` = this.
+  std::uint64_t next = 0;
+  friend bool operator==(const RunsReply&, const RunsReply&) = default;
+};
+
 /// Old bytes as a new epoch. Answered when it is decided.
 struct RollbackRequest {
   /// A module's name or an unambiguous part of it; empty: all modules.
@@ -474,10 +519,10 @@ struct ErrorReply {
 
 using RequestBody = std::variant<HelloRequest, JoinRequest, SnapshotRequest, ManifestRequest, BlobRequest,
                                  ModuleRequest, AliveRequest, AckRequest, LeaveRequest, RefreshRequest,
-                                 StatusRequest, BuildRequest, HistoryRequest, RollbackRequest>;
+                                 StatusRequest, BuildRequest, HistoryRequest, RollbackRequest, RunsRequest>;
 using ReplyBody =
     std::variant<HelloReply, SnapshotReply, ManifestReply, BlobReply, ModuleReply, AliveReply, RefreshReply,
-                 StatusReply, OkReply, ErrorReply, BuildReply, HistoryReply, RollbackReply>;
+                 StatusReply, OkReply, ErrorReply, BuildReply, HistoryReply, RollbackReply, RunsReply>;
 
 struct Request {
   /// Chosen by the client, echoed in the reply; unique among its open requests.

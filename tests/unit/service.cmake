@@ -5,6 +5,7 @@ moddev_add_test(service_unit_test
     unit/service/daemon_refusal_test.cc
     unit/service/daemon_rejoin_test.cc
     unit/service/daemon_return_test.cc
+    unit/service/daemon_runs_test.cc
     unit/service/daemon_test.cc
     unit/service/endpoint_test.cc
     unit/service/file_lock_test.cc

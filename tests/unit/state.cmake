@@ -9,6 +9,7 @@ moddev_add_test(state_unit_test
     unit/state/history_test.cc
     unit/state/journal_damage_test.cc
     unit/state/journal_kill_test.cc
+    unit/state/journal_runs_test.cc
     unit/state/journal_schema_test.cc
     unit/state/journal_test.cc
     unit/state/power_cut_test.cc

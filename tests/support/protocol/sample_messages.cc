@@ -84,6 +84,9 @@ std::vector<std::pair<std::string, Request>> sample_requests() {
   AliveRequest alive{sample_uuid(0x30), ExecutorState::kPreparing, 7, {{5, 1'500, 2}, {7, 3, 1}}, 1'048'576};
   AliveRequest noted = alive;
   noted.notes = {"the stop hook of module 'scorer' has not returned"};
+  AliveRequest ran = alive;
+  ran.runs = {{"scorer", 3, 40, 1'200'000'000, 90'000'000, 1'764'000'000'005'000'000},
+              {"base", 1, 1, 250, 250, 1'764'000'000'004'000'000}};
   AckRequest failed{
       sample_uuid(0x30), 8, AckPhase::kFailed, {{"scorer", "undefined symbol: fast_path"}}, 950};
   AckRequest applied{sample_uuid(0x30), 8, AckPhase::kApplied, {}, 1'250};
@@ -100,9 +103,12 @@ std::vector<std::pair<std::string, Request>> sample_requests() {
       {"request_module", {6, ModuleRequest{"scorer", 2, sample_uuid(0x10), 3}}},
       {"request_alive", {7, alive}},
       {"request_alive_notes", {7, noted}},
+      {"request_alive_runs", {7, ran}},
       {"request_ack_failed", {8, failed}},
       {"request_ack_applied", {9, applied}},
       {"request_leave", {10, LeaveRequest{sample_uuid(0x30)}}},
+      {"request_leave_runs", {10, LeaveRequest{sample_uuid(0x30), ran.runs}}},
+      {"request_runs", {16, RunsRequest{"scor", 1'000}}},
       {"request_refresh", {11, RefreshRequest{}}},
       {"request_status", {std::uint64_t{1} << 63, StatusRequest{}}},
       {"request_build_begin", {12, BuildRequest{BuildAction::kBegin, sample_uuid(0x50), false}}},
@@ -183,6 +189,12 @@ std::vector<std::pair<std::string, Reply>> sample_replies() {
       {"reply_status_refused", {10, status_refused}},
       {"reply_history", {15, history}},
       {"reply_rollback", {16, rollback}},
+      {"reply_runs",
+       {17, RunsReply{sample_daemon(),
+                      "scorer",
+                      {{sample_executor(),
+                        {"scorer", 3, 40, 1'200'000'000, 90'000'000, 1'764'000'000'005'000'000}}},
+                      2'000}}},
       {"reply_hello", {1, hello}},
       {"reply_hello_signed", {1, hello_signed}},
       {"reply_snapshot_signed",

@@ -94,7 +94,7 @@ TEST(Access, WithoutRulesTheUserMayAllAndAKeyMayNotChangeAnything) {
 
 TEST(Access, EachRightIsNeededForWhatItIsNamedAfter) {
   const std::vector<std::pair<Right, std::vector<RequestBody>>> wants = {
-      {Right::kStatus, {StatusRequest{}, HistoryRequest{}}},
+      {Right::kStatus, {StatusRequest{}, HistoryRequest{}, RunsRequest{}}},
       {Right::kRun, {JoinRequest{}, AliveRequest{}, AckRequest{}, LeaveRequest{}}},
       {Right::kFetch, {named("secret"), BlobRequest{}}},
       {Right::kPublish, {RefreshRequest{}, BuildRequest{}}},
@@ -183,9 +183,35 @@ TEST(Access, AnswersLeaveOutWhatMayNotBeKnown) {
   EXPECT_TRUE(std::get<HistoryReply>(reply).entries[0].changes.empty());
   EXPECT_TRUE(std::get<HistoryReply>(reply).entries[0].failures.empty());
 
+  RunsReply runs;
+  runs.runs = {{{}, {"secret", 1, 5, 1, 1, 1}}, {{}, {"ui/menu", 1, 6, 1, 1, 1}}};
+  reply = runs;
+  conceal(rules, key("laptop"), reply);
+  ASSERT_EQ(std::get<RunsReply>(reply).runs.size(), 1U);
+  EXPECT_EQ(std::get<RunsReply>(reply).runs[0].run.module, "ui/menu");
+  EXPECT_EQ(refusal(rules, key("laptop"), RunsRequest{"ui/menu", 0}), "");
+  EXPECT_EQ(refusal(rules, key("laptop"), RunsRequest{"secret", 0}),
+            "There is no module 'secret' that you may read.");
+
   reply = snapshot;
   conceal(rules, kUser, reply);
   EXPECT_EQ(std::get<SnapshotReply>(reply).committed.modules.size(), 2U);
+}
+
+TEST(Access, RunsCountOfModulesThatTheCallerMayRun) {
+  const std::vector<RunReport> told = {{"secret", 1, 5, 1, 1, 1}, {"ui/menu", 1, 6, 1, 1, 1}};
+  for (RequestBody request :
+       std::vector<RequestBody>{AliveRequest{{}, {}, 0, {}, 0, {}, told}, LeaveRequest{{}, told}}) {
+    const auto left = [&](const Caller& caller) {
+      RequestBody heard = request;
+      disregard(only_ui(), caller, heard);
+      const auto* alive = std::get_if<AliveRequest>(&heard);
+      return alive != nullptr ? alive->runs : std::get<LeaveRequest>(heard).runs;
+    };
+    EXPECT_EQ(left(kUser), told);
+    ASSERT_EQ(left(key("laptop")).size(), 1U);
+    EXPECT_EQ(left(key("laptop"))[0].module, "ui/menu");
+  }
 }
 
 }  // namespace

@@ -360,6 +360,32 @@ TEST(Codec, PinsBeyondTheLimitAreLeftOut) {
   EXPECT_EQ(std::get<AliveRequest>(decoded->body).pins.size(), limits::kPinsPerExecutor);
 }
 
+TEST(Codec, RunsBeyondTheLimitAreLeftToTheNextMessage) {
+  AliveRequest alive;
+  alive.runs.assign(limits::kRunsPerMessage + 1, {"scorer", 1, 2, 30, 20, 5});
+  const auto decoded = decode_request(encode(Request{1, alive}));
+  ASSERT_TRUE(decoded.ok()) << decoded.error().message;
+  EXPECT_EQ(std::get<AliveRequest>(decoded->body).runs.size(), limits::kRunsPerMessage);
+  LeaveRequest leave;
+  leave.runs = alive.runs;
+  const auto left = decode_request(encode(Request{2, leave}));
+  ASSERT_TRUE(left.ok()) << left.error().message;
+  EXPECT_EQ(std::get<LeaveRequest>(left->body).runs.size(), limits::kRunsPerMessage);
+  RunsReply reply;
+  reply.runs.assign(limits::kRunsPerReply + 1, {});
+  const auto answered = decode_reply(encode(Reply{3, reply}));
+  ASSERT_TRUE(answered.ok()) << answered.error().message;
+  EXPECT_EQ(std::get<RunsReply>(answered->body).runs.size(), limits::kRunsPerReply);
+}
+
+TEST(Codec, WithoutRunsNothingIsAddedToAMessage) {
+  AliveRequest alive;
+  alive.runs = {{"scorer", 1, 2, 30, 20, 5}};
+  EXPECT_NE(encode(Request{1, alive})[0]->size(), encode(Request{1, AliveRequest{}})[0]->size());
+  alive.runs.clear();
+  EXPECT_EQ(*encode(Request{1, alive})[0], *encode(Request{1, AliveRequest{}})[0]);
+}
+
 TEST(Codec, AManifestRefusesHostileNamesAndDoubles) {
   const auto with_name = [](const std::string& name, const std::string& path) {
     Manifest manifest;

@@ -45,6 +45,7 @@ class DamageTest : public ::testing::Test {
     record.holds = HoldSet{{"scorer", Hold{content("rolled back"), 2, digest_of("dir"), "lib/some.so"}}};
     ASSERT_TRUE(journal->record_epoch(record));
     ASSERT_TRUE(journal->record_commit(record.epoch, at_second(3)));
+    ASSERT_TRUE(journal->record_runs(std::vector{RunRecord{{}, {"scorer", 1, 1, 1, 1, 1}, at_second(3)}}));
     // The last page must not be empty: of that a part can go without harm.
     ASSERT_TRUE(
         journal->record_audit(std::vector{AuditEntry{1, AuditAct::kApplied, "laptop", "", "w", "epoch 9"}}));

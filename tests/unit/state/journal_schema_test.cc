@@ -48,6 +48,8 @@ TEST_F(SchemaTest, TheFirstSchemaIsBroughtUpToDate) {
     EXPECT_TRUE(journal->holds().empty());
     EXPECT_EQ(journal->last_audit_id(), static_cast<std::uint64_t>(start)) << "the audit begins";
     ASSERT_TRUE(journal->record_audit(std::vector{AuditEntry{static_cast<std::uint64_t>(start) + 1}}));
+    EXPECT_EQ(journal->runs("", 10)->size(), static_cast<std::size_t>(start)) << "the runs begin";
+    ASSERT_TRUE(journal->record_runs(std::vector{RunRecord{{}, {"scorer", 4, 1, 1, 1, 1}, at_second(1)}}));
   }
 }
 
@@ -55,6 +57,10 @@ std::vector<AuditEntry> sample_audit() {
   return {
       {1, AuditAct::kApplied, "laptop", "10.0.0.2", "worker-1", "epoch 6", at_second(42), at_second(42), 1},
       {2, AuditAct::kRefused, "10.0.0.9", "", "", "its key is not trusted", at_second(43), at_second(60), 7}};
+}
+RunRecord sample_run() {
+  const Uuid id = *Uuid::parse("00112233-4455-4677-8899-aabbccddeeff");
+  return {{id, "worker-1", "host", 4711}, {"scorer", 4, 12, 3'000, 900, 43}, at_second(44)};
 }
 std::vector<AuditEntry> newest_first(std::vector<AuditEntry> entries) {
   std::ranges::reverse(entries);
@@ -88,11 +94,12 @@ void write_sample(const std::filesystem::path& file) {
   ASSERT_TRUE(journal->record_applied(
       AppliedRecord{rollback.epoch, {id, "worker-1", "host", 4711}, at_second(42), 840}));
   ASSERT_TRUE(journal->record_audit(sample_audit()));
+  ASSERT_TRUE(journal->record_runs(std::vector{sample_run()}));
 }
 
-/// The second schema is the same without the audit.
+/// The third schema is the same without the runs, the second also without the audit.
 class EachSchema : public SchemaTest, public ::testing::WithParamInterface<int> {};
-INSTANTIATE_TEST_SUITE_P(Versions, EachSchema, ::testing::Values(2, 3));
+INSTANTIATE_TEST_SUITE_P(Versions, EachSchema, ::testing::Values(2, 3, 4));
 
 TEST_P(EachSchema, IsReadAsItWasWritten) {
   const auto golden = std::filesystem::path(MODDEV_GOLDEN_DIR) / "journal" /
@@ -132,6 +139,13 @@ TEST_P(EachSchema, IsReadAsItWasWritten) {
   EXPECT_EQ(journal->applied(6)->at(0).executor.name, "worker-1");
   EXPECT_EQ(*journal->referenced(), *fresh->referenced());
   EXPECT_EQ(journal->last_audit_id(), GetParam() < 3 ? 0U : 2U);
+  const auto runs = journal->runs("", 10);
+  ASSERT_TRUE(runs.ok());
+  ASSERT_EQ(runs->size(), GetParam() < 4 ? 0U : 1U);
+  if (GetParam() < 4) return;
+  EXPECT_EQ(runs->at(0).executor, sample_run().executor);
+  EXPECT_EQ(runs->at(0).run, sample_run().run);
+  EXPECT_EQ(runs->at(0).told_at, sample_run().told_at);
 }
 
 /// Runs SQL on a journal that nobody holds.
@@ -148,12 +162,12 @@ TEST_F(SchemaTest, ANewerSchemaIsRefusedUntouched) {
     const auto journal = open_journal(path);
     commit(*journal, {{"m", content("a")}});
   }
-  alter(path, "update meta set value='4' where key='schema'");
+  alter(path, "update meta set value='5' where key='schema'");
   const std::string before = testing::read_file(path);
   const auto refused = Journal::open(path, at_second(9), "another boot");
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
-  EXPECT_NE(refused.error().message.find("newer moddev (schema 4)"), std::string::npos)
+  EXPECT_NE(refused.error().message.find("newer moddev (schema 5)"), std::string::npos)
       << refused.error().message;
   EXPECT_EQ(testing::read_file(path), before);
 }
