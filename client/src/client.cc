@@ -152,24 +152,30 @@ struct NewestSymbol::Bound {
     if (interface != nullptr) ExpectedInterfaces::of_process().release(module, interface->name());
   }
 
-  // `address` belongs to the view with this serial. Serials only rise, so one that is the same before and
-  // after `address` was read vouches for it.
+  // `address` and `use` belong to the view with this serial. Serials only rise, so one that is the same
+  // before and after they were read vouches for them.
   mutable std::atomic<std::uint64_t> serial{0};
   mutable std::atomic<void*> address{nullptr};
+  mutable std::atomic<const ModuleUse*> use{nullptr};
   mutable std::atomic<bool> changing{false};
   mutable std::uint64_t newest = 0;  // by who is changing
 
-  [[nodiscard]] void* remembered(std::uint64_t wanted) const {
-    if (serial.load(std::memory_order_acquire) != wanted) return nullptr;
-    void* const found = address.load(std::memory_order_acquire);
-    return serial.load(std::memory_order_relaxed) == wanted ? found : nullptr;
+  struct Remembered {
+    void* address = nullptr;
+    const ModuleUse* use = nullptr;
+  };
+  [[nodiscard]] Remembered remembered(std::uint64_t wanted) const {
+    if (serial.load(std::memory_order_acquire) != wanted) return {};
+    const Remembered found{address.load(std::memory_order_acquire), use.load(std::memory_order_acquire)};
+    return serial.load(std::memory_order_relaxed) == wanted ? found : Remembered{};
   }
-  void remember(std::uint64_t its_serial, void* its_address) const {
+  void remember(std::uint64_t its_serial, void* its_address, const ModuleUse* its_use) const {
     if (changing.exchange(true, std::memory_order_acquire)) return;  // another thread does; next time
     if (its_serial > newest) {
       newest = its_serial;
       serial.store(0, std::memory_order_relaxed);
       address.store(its_address, std::memory_order_release);
+      use.store(its_use, std::memory_order_release);
       serial.store(its_serial, std::memory_order_release);
     }
     changing.store(false, std::memory_order_release);
@@ -196,14 +202,20 @@ NewestSymbol::NewestSymbol(const Client& client, std::string module, const Inter
 NewestSymbol::Held NewestSymbol::hold() const {
   Held held{bound_->views->pin(), nullptr};
   const std::uint64_t serial = held.pin.view_ == nullptr ? 0 : held.pin.view_->serial();
-  if (serial != 0) held.address = bound_->remembered(serial);
-  if (held.address != nullptr) return held;
+  if (serial != 0) {
+    const Bound::Remembered known = bound_->remembered(serial);
+    if (known.address != nullptr) {
+      held.pin.begin_run(*known.use);
+      held.address = known.address;
+      return held;
+    }
+  }
   const Result<void*> address = bound_->interface != nullptr
                                     ? held.pin.provided(bound_->module, *bound_->interface)
                                     : held.pin.symbol(bound_->module, bound_->symbol);
   if (!address) throw ModuleMissing(address.error().message);
   held.address = *address;
-  bound_->remember(serial, held.address);
+  bound_->remember(serial, held.address, held.pin.use_of(bound_->module));
   return held;
 }
 

@@ -130,11 +130,11 @@ const std::string& InterfaceUse::name() const {
 Result<void*> Pin::provided(std::string_view module, const InterfaceUse& use) const {
   const InterfaceLayout& expected = use.known_->layout;
   const std::string whose = "module '" + std::string(module) + "'";
-  const auto record = symbol(module, symbol_of("moddev_interface_1_", expected.name()));
-  const auto provide = symbol(module, symbol_of("moddev_provided_1_", expected.name()));
+  const ModuleUse* const used = use_of(module);
+  const auto record = look_up(used, module, symbol_of("moddev_interface_1_", expected.name()));
+  const auto provide = look_up(used, module, symbol_of("moddev_provided_1_", expected.name()));
   if (!record || !provide) {
-    const LoadedModule* loaded = view_ == nullptr ? nullptr : view_->find(module);
-    if (loaded == nullptr || record.error().code != ErrorCode::kNotFound) {
+    if (used == nullptr || record.error().code != ErrorCode::kNotFound) {
       return record ? provide.error() : record.error();
     }
     return Error{ErrorCode::kNotFound, whose + ": it does not offer interface " + expected.name(), 0};
@@ -142,6 +142,7 @@ Result<void*> Pin::provided(std::string_view module, const InterfaceUse& use) co
   const auto offered = read_interface_layout(record_at(*record));
   if (!offered) return offered.error().with_context(whose);
   if (!(*offered == expected)) return layout_mismatch(expected, *offered).with_context(whose);
+  begin_run(*used);
   // Interfaces are handed to programs as they were declared: const or not is theirs to say.
   return const_cast<void*>(reinterpret_cast<const void* (*)()>(*provide)());
 }

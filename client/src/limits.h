@@ -83,6 +83,10 @@ inline constexpr std::size_t kEpochsBeside = 8;
 /// Pins by number that wait for their epoch. More are refused.
 inline constexpr std::size_t kWaitingPins = 256;
 
+/// Versions of modules whose runs are remembered. Of further ones runs are not counted, until older versions
+/// that the daemon knows all of have been forgotten for them.
+inline constexpr std::size_t kRunVersions = 8'192;
+
 /// Blobs of this size are asked for in an encoding, if the session accepts any. Decoding needs base, result
 /// and encoding in memory, and keeps the session from anything else: larger ones come whole.
 inline constexpr std::uint64_t kEncodedFrom = 256UL * 1024;

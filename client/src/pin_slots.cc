@@ -15,6 +15,7 @@ std::atomic<bool> g_asymmetric{false};
 namespace {
 
 std::atomic<Block*> g_blocks{nullptr};
+std::atomic<std::size_t> g_block_numbers{0};
 thread_local constinit bool t_exiting = false;
 
 long membarrier(int command) {
@@ -30,6 +31,7 @@ Block* own_a_block() {
     }
   }
   auto* block = new Block;
+  block->number = g_block_numbers.fetch_add(1, std::memory_order_relaxed);
   block->next = g_blocks.load(std::memory_order_relaxed);
   while (!g_blocks.compare_exchange_weak(block->next, block, std::memory_order_acq_rel)) {
   }

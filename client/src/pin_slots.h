@@ -1,11 +1,14 @@
 // The words in which threads write down what they hold, and the barrier that makes them visible. Shared by
-// all view stores of the process: a slot holds the address of a view, whichever store it belongs to. Knows
-// nothing of views; what a slot's value means for a view is decided in view_store.cc.
+// all view stores of the process: a slot holds the address of a view, whichever store it belongs to, and
+// beside it is what runs under the pin that has the slot. Knows nothing of views; what a slot's value means
+// for a view is decided in view_store.cc.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+
+#include "client/src/runs.h"
 
 namespace moddev::pin_slots {
 
@@ -21,14 +24,26 @@ inline constexpr std::size_t kSlotsPerBlock = 7;
 /// thousands.
 inline constexpr std::size_t kBlocksLookedThrough = 8;
 
-/// One cache line per block, so that threads do not share any.
+/// One cache line per block, so that threads do not share any. The slots come first: see block_of().
 struct alignas(64) Block {
   Slot slots[kSlotsPerBlock] = {};
   Block* next_of_thread = nullptr;  // circular; only the owning thread follows it
   // A second line, which the fast path does not touch.
   alignas(64) std::atomic<bool> owned{true};
-  Block* next = nullptr;  // all blocks of the process; written once, before the block is published
+  Block* next = nullptr;          // all blocks of the process; written once, before the block is published
+  std::size_t number = 0;         // the same
+  OpenRuns runs[kSlotsPerBlock];  // of the pins that have the slots
 };
+
+/// The block that a slot is in: blocks are aligned to the cache line that their slots begin.
+[[nodiscard]] inline Block& block_of(Slot* slot) {
+  return *reinterpret_cast<Block*>(reinterpret_cast<std::uintptr_t>(slot) & ~(alignof(Block) - 1));
+}
+/// What runs under the pin that has the slot.
+[[nodiscard]] inline OpenRuns& runs_of(Slot* slot) {
+  Block& block = block_of(slot);
+  return block.runs[slot - block.slots];
+}
 
 /// Where the calling thread looks first. Null before its first pin and while it exits.
 extern thread_local constinit Block* t_block;

@@ -44,7 +44,7 @@ void Session::leave() {
   s.refuse_all_pins({ErrorCode::kUnavailable, "The client is leaving the fleet.", 0});
   s.requests.clear();
   if (s.member() || s.phase == State::Phase::kJoining) {
-    s.requests.ask(LeaveRequest{s.options.identity.id}, s.now);
+    s.requests.ask(LeaveRequest{s.options.identity.id, s.tell_last_runs()}, s.now);
   } else {
     s.left = true;
   }
@@ -214,8 +214,31 @@ void Session::State::send_alive() {
   if (retired_bytes > client::limits::kRetiredAdvice) alive.notes.push_back(client::advice_on_retired());
   if (alive.notes.size() > client::limits::kNotesPerExecutor)
     alive.notes.resize(client::limits::kNotesPerExecutor);
+  alive.runs = runs_to_tell();
   requests.ask_once(std::move(alive), now);
   alive_at = now + heartbeat;
+}
+
+std::vector<RunReport> Session::State::runs_to_tell() {
+  if (have() == 0) return {};
+  return run_reports.due(views.all(), client::limits::kRunsPerMessage, now, wall);
+}
+
+std::vector<RunReport> Session::State::tell_last_runs() {
+  if (!member()) return {};
+  std::vector<RunReport> runs = runs_to_tell();
+  while (runs.size() == client::limits::kRunsPerMessage) {
+    AliveRequest alive;
+    alive.executor = options.identity.id;
+    alive.state = state_to_report();
+    alive.epoch = have();
+    alive.runs = std::move(runs);
+    // Answered or not: there is no time to tell it again.
+    link.send({requests.next_id(), std::move(alive)});
+    requests.count_sent();
+    runs = runs_to_tell();
+  }
+  return runs;
 }
 
 void Session::State::ask_snapshot_when_due() {

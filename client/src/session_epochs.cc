@@ -345,7 +345,10 @@ void Session::State::apply_prepared() {
                     " of repo " + live_repo.to_string() + ".";
   }
   emit(std::move(event));
-  if (live_repo != behind->repo) first_serial = view->serial();
+  if (live_repo != behind->repo) {
+    first_serial = view->serial();
+    run_reports.begin_history(first_serial);
+  }
   live_repo = behind->repo;
   live_epoch = behind->epoch;
   behind.reset();
@@ -386,6 +389,7 @@ void Session::State::collect_views() {
   if (now < collect_at || collect_at == kNever) return;
   for (std::shared_ptr<const View>& view : views.collect()) {
     if (former_views > 0) --former_views;
+    run_reports.drained(*view);
     if (std::erase(views_beside, view.get()) == 0) ack(view->epoch(), AckPhase::kDrained, nullptr);
     loader.retire(std::move(view));
   }

@@ -27,7 +27,7 @@ void Session::State::take(Reply& reply) {
   const auto request = requests.answered(reply.id);
   if (!request) return;  // to a request that was given up
   if (phase == Phase::kLeaving) {
-    left = true;
+    left = true;  // nothing else is open since leave()
     return;
   }
   if (const auto* error = std::get_if<ErrorReply>(&reply.body)) {
@@ -58,6 +58,7 @@ void Session::State::on(const HelloReply& reply) {
     head_epoch = 0;
     trial_epoch = 0;
   }
+  if (daemon.incarnation != reply.daemon.incarnation) run_reports.tell_anew();
   daemon = reply.daemon;
   daemon_known = true;
   heartbeat = std::clamp<Duration>(std::chrono::milliseconds(reply.heartbeat_ms),
@@ -137,6 +138,7 @@ void Session::State::on(const AliveReply& reply, TimePoint sent) {
   if (!reply.member) return rejoin();
   if (!believes_committed(reply.statement, reply.daemon.repo, reply.committed_epoch, nullptr)) return;
   confirmed = std::max(confirmed, sent);
+  run_reports.confirmed(sent);
   compare_epochs(reply.epoch, reply.committed_epoch);
 }
 

@@ -16,6 +16,7 @@
 #include "client/src/fetcher.h"
 #include "client/src/limits.h"
 #include "client/src/requests.h"
+#include "client/src/run_reports.h"
 #include "client/src/session.h"
 
 namespace moddev {
@@ -49,6 +50,10 @@ struct Session::State {
   void say_hello();
   void send_due();
   void send_alive();
+  /// Before a goodbye: all numbers of runs but those that it tells itself.
+  [[nodiscard]] std::vector<RunReport> tell_last_runs();
+  /// The next ones, if what runs here is of the daemon's history.
+  [[nodiscard]] std::vector<RunReport> runs_to_tell();
   void ask_snapshot_when_due();
   void go_stale(std::string why);
   /// What the link says is in the way: each reason once, also after another one.
@@ -206,6 +211,7 @@ struct Session::State {
   std::size_t former_views = 0;
   TimePoint collect_at = kNever;
   Duration collect_delay{};
+  client::RunReports run_reports;
 
   std::deque<ClientEvent> events;
   SessionStatus status;

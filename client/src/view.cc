@@ -2,9 +2,56 @@
 
 #include <moddev/view.h>
 
+#include <algorithm>
+#include <new>
 #include <utility>
 
+#include "client/src/pin_slots.h"
+
 namespace moddev {
+
+View::View(Manifest manifest, Modules modules)
+    : manifest_(std::move(manifest)),
+      modules_(std::move(modules)),
+      serial_(next_serial()),
+      uses_(std::make_unique<ModuleUse[]>(modules_.size())) {
+  ModuleUse* use = uses_.get();
+  auto entry = manifest_.modules.begin();  // in the same order
+  for (const auto& [name, module] : modules_) {
+    while (entry != manifest_.modules.end() && entry->first < name) ++entry;
+    use->name = name;
+    use->loaded = module.get();
+    if (entry != manifest_.modules.end() && entry->first == name) use->version = entry->second.version;
+    ++use;
+  }
+}
+
+View::~View() {
+  for (const ModuleUse* use = used_.load(); use != nullptr; use = use->next_used) delete use->runs.load();
+}
+
+const ModuleUse* View::use_of(std::string_view name) const {
+  const ModuleUse* const end = uses_.get() + modules_.size();
+  const ModuleUse* const found =
+      std::lower_bound(static_cast<const ModuleUse*>(uses_.get()), end, name,
+                       [](const ModuleUse& use, std::string_view wanted) { return use.name < wanted; });
+  return found == end || found->name != name ? nullptr : found;
+}
+
+RunCounter* View::make_counter(const ModuleUse& use) const noexcept {
+  auto* const fresh = new (std::nothrow) RunCounter;
+  if (fresh == nullptr) return nullptr;
+  RunCounter* there = nullptr;
+  if (!use.runs.compare_exchange_strong(there, fresh, std::memory_order_acq_rel)) {
+    delete fresh;  // another thread was first
+    return there;
+  }
+  use.next_used = used_.load(std::memory_order_relaxed);
+  while (!used_.compare_exchange_weak(use.next_used, &use, std::memory_order_acq_rel)) {
+  }
+  return fresh;
+}
+
 namespace {
 
 ModuleInfo info_of(const ModuleEntry& entry) {
@@ -48,18 +95,43 @@ std::uint64_t Pin::epoch() const {
   return view_ == nullptr ? 0 : view_->epoch();
 }
 
-Result<void*> Pin::symbol(std::string_view module, std::string_view symbol) const {
-  const LoadedModule* loaded = view_ == nullptr ? nullptr : view_->find(module);
-  if (loaded == nullptr) return no_such_module(view_, module);
-  auto address = loaded->symbol(symbol);
+Result<void*> Pin::look_up(const ModuleUse* use, std::string_view module, std::string_view symbol) const {
+  if (use == nullptr) return no_such_module(view_, module);
+  auto address = use->loaded->symbol(symbol);
   if (!address) return address.error().with_context("module '" + std::string(module) + "'");
   return address;
 }
 
+Result<void*> Pin::symbol(std::string_view module, std::string_view symbol) const {
+  const ModuleUse* use = use_of(module);
+  auto address = look_up(use, module, symbol);
+  if (address) begin_run(*use);
+  return address;
+}
+
 Result<std::span<const std::byte>> Pin::bytes(std::string_view module) const {
-  const LoadedModule* loaded = view_ == nullptr ? nullptr : view_->find(module);
-  if (loaded == nullptr) return no_such_module(view_, module);
-  return loaded->bytes();
+  const ModuleUse* use = use_of(module);
+  if (use == nullptr) return no_such_module(view_, module);
+  auto bytes = use->loaded->bytes();
+  if (bytes) begin_run(*use);
+  return bytes;
+}
+
+const ModuleUse* Pin::use_of(std::string_view module) const {
+  return view_ == nullptr ? nullptr : view_->use_of(module);
+}
+
+void Pin::begin_run(const ModuleUse& use) const noexcept {
+  RunCounter* const counter = view_->counter_of(use);
+  if (counter == nullptr) return;
+  pin_slots::runs_of(reinterpret_cast<pin_slots::Slot*>(slot_ & ~kRuns)).begin(*counter);
+  slot_ |= kRuns;
+}
+
+void Pin::end_runs() noexcept {
+  slot_ &= ~kRuns;
+  auto* const slot = reinterpret_cast<pin_slots::Slot*>(slot_);
+  pin_slots::runs_of(slot).end(pin_slots::block_of(slot).number);
 }
 
 Result<ModuleInfo> Pin::module(std::string_view name) const {

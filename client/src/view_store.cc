@@ -129,6 +129,13 @@ std::shared_ptr<const View> ViewStore::current() const {
   return state_->owner_of_current;
 }
 
+std::vector<std::shared_ptr<const View>> ViewStore::all() const {
+  std::vector<std::shared_ptr<const View>> views;
+  if (state_->owner_of_current != nullptr) views.push_back(state_->owner_of_current);
+  for (const Former& one : state_->former) views.push_back(one.view);
+  return views;
+}
+
 std::vector<std::shared_ptr<const View>> ViewStore::collect() {
   std::vector<std::shared_ptr<const View>> drained;
   auto& former = state_->former;

@@ -38,6 +38,8 @@ class ViewStore {
   void publish(std::shared_ptr<const View> view, TimePoint now);
   /// The current view, or null.
   [[nodiscard]] std::shared_ptr<const View> current() const;
+  /// The current view, and former ones that were not given back yet.
+  [[nodiscard]] std::vector<std::shared_ptr<const View>> all() const;
   /// Puts a view that was never current among the former ones.
   void keep(std::shared_ptr<const View> view, TimePoint now);
   /// Holds the view of `epoch`, the current one or a former one that was not given back yet; empty when there

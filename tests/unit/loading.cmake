@@ -1,5 +1,6 @@
 moddev_add_test(loading_view_test
   SOURCES
+    unit/loading/runs_test.cc
     unit/loading/view_store_test.cc
   LIBRARIES moddev_client
   KIND unit SANITIZE asan tsan)
@@ -7,6 +8,7 @@ moddev_add_test(loading_view_test
 # The same without membarrier(2).
 add_executable(loading_view_symmetric_test
   unit/loading/symmetric_test_main.cc
+  unit/loading/runs_test.cc
   unit/loading/view_store_test.cc)
 target_link_libraries(loading_view_symmetric_test PRIVATE moddev_client GTest::gmock GTest::gtest moddev_build_flags)
 target_include_directories(loading_view_symmetric_test PRIVATE ${PROJECT_SOURCE_DIR})

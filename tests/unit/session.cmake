@@ -9,6 +9,7 @@ moddev_add_test(session_unit_test
     unit/session/last_epoch_test.cc
     unit/session/late_answers_test.cc
     unit/session/requests_test.cc
+    unit/session/runs_test.cc
     unit/session/session_trust_test.cc
     unit/session/trust_test.cc
   LIBRARIES moddev_support_session

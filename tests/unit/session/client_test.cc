@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -100,6 +101,50 @@ TEST_F(Clients, CallsTheNewestVersion) {
   EXPECT_EQ(client.epoch(), 2U);
   EXPECT_TRUE(await([&] { return count(Kind::kApplied) == 2; }));
   EXPECT_EQ(count(Kind::kJoined), 1U);
+}
+
+TEST_F(Clients, EveryCallIsARunAndTheGoodbyeTellsTheLast) {
+  ZmqDaemon daemon(endpoint);
+  publish(daemon, 1, {{"m", "1"}, {"n", "1"}, {"watched", "1"}});
+  using Told = std::map<std::string, std::uint64_t>;
+  bool left = false;
+  const auto told = [&] {
+    Told runs;
+    daemon.with([&](ScriptDaemon& script) {
+      for (const Request& request : script.requests) {
+        const auto* alive = std::get_if<AliveRequest>(&request.body);
+        const auto* leave = std::get_if<LeaveRequest>(&request.body);
+        if (alive == nullptr && leave == nullptr) continue;
+        for (const RunReport& run : alive != nullptr ? alive->runs : leave->runs) runs[run.module] = run.runs;
+        left = left || leave != nullptr;
+      }
+    });
+    return runs;
+  };
+  {
+    Client client = connect(endpoint);
+    ASSERT_TRUE(client.wait_for("m", seconds(10)));
+    std::atomic<bool> changed{false};
+    const auto watch = client.on_change("watched", [&](const Pin& pin) {
+      EXPECT_TRUE(pin.bytes("watched"));
+      changed = true;
+    });
+    EXPECT_TRUE(await([&] { return changed.load() && told() == Told{{"watched", 1}}; }));
+    auto number = client.function<long()>("m", "number");
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(number(), 1);
+    {
+      const Pin pin = client.pin();
+      const auto held = pin.function<long()>("n", "number");
+      ASSERT_TRUE(held);
+      for (int i = 0; i < 5; ++i) EXPECT_EQ((*held)(), 1);
+    }
+    EXPECT_THROW((void)client.function<long()>("m", "nonsense")(), ModuleMissing);
+  }
+  EXPECT_TRUE(await([&] {
+    (void)told();
+    return left;
+  }));
+  EXPECT_EQ(told(), (Told{{"m", 5}, {"n", 1}, {"watched", 1}}));
 }
 
 TEST_F(Clients, APinInLeaseIsHadWithADaemonOnly) {
