@@ -86,21 +86,44 @@ int run_history(const HistoryFlags& flags) {
   return answered(text);
 }
 
+/// All of them; none from a daemon that does not count runs yet.
+Result<std::vector<ExecutorRuns>> collect_runs(client::Requester& daemon, const std::string& module) {
+  std::vector<ExecutorRuns> all;
+  RunsRequest request{module, 0};
+  do {
+    auto reply = daemon.ask_for<RunsReply>(request, kAnswerPatience);
+    if (!reply && reply.error().code == ErrorCode::kUnsupported) return all;
+    if (!reply) return reply.error();
+    for (ExecutorRuns& one : reply->runs) all.push_back(std::move(one));
+    // A daemon that would lead back and forth is not followed.
+    request.skip = reply->next > request.skip ? reply->next : 0;
+  } while (request.skip > 0);
+  return all;
+}
+
 int run_stats(const HistoryFlags& flags) {
   auto daemon = reach_daemon(flags.endpoint);
   if (!daemon) return failed(daemon.error());
   const auto history = collect(**daemon, flags);
   if (!history) return failed(explained(history.error(), ""));
-  const std::vector<ModuleStats> stats = count_loads(history->entries, history->module);
+  const auto runs = collect_runs(**daemon, history->module);
+  if (!runs) return failed(explained(runs.error(), ""));
+  std::vector<ModuleStats> stats = count_loads(history->entries, history->module);
+  add_runs(stats, *runs);
   std::string text;
   if (flags.json) {
     for (const ModuleStats& one : stats) text += json_of(one) + "\n";
   } else {
     SystemClock clock;
-    text = stats.empty() ? "Nothing is published yet.\n"
-                         : stats_text(stats, Palette::for_descriptor(STDOUT_FILENO), clock.wall_now());
+    const Palette palette = Palette::for_descriptor(STDOUT_FILENO);
+    text = stats.empty() ? "Nothing is published yet.\n" : stats_text(stats, palette, clock.wall_now());
     if (history->more)
-      text += "Counted in the newest " + counted(flags.limit, "epoch") + "; --limit N counts more.\n";
+      text +=
+          "Loads are counted in the newest " + counted(flags.limit, "epoch") + "; --limit N counts more.\n";
+    if (!history->module.empty() && !stats.empty()) {
+      const std::string executors = executors_text(stats.front(), palette, clock.wall_now());
+      if (!executors.empty()) text += "\n" + executors;
+    }
   }
   return answered(text);
 }
@@ -155,10 +178,13 @@ void add_stats(CLI::App& program, Invocation& chosen) {
   auto flags = std::make_shared<HistoryFlags>();
   flags->limit = kEpochsCounted;
   CLI::App* command =
-      program.add_subcommand("stats", "Count loads: how often, in how many executors, how fast");
-  command->add_option("MODULE", flags->module, "Only this module, or a part of its name that fits only one")
+      program.add_subcommand("stats", "Count loads and runs: who, how often, how long, when last");
+  command
+      ->add_option(
+          "MODULE", flags->module,
+          "Only this module, or a part of its name that fits only one; with a line for each executor")
       ->type_name("");
-  command->add_option("--limit", flags->limit, "Count in so many epochs, from the newest [1000]")
+  command->add_option("--limit", flags->limit, "Count loads in so many epochs, from the newest [1000]")
       ->type_name("N")
       ->transform(whole_number(1));
   command->add_flag("--json", flags->json, "One JSON object a line for each module");

@@ -19,6 +19,33 @@ Json applied_of(const AppliedReport& applied) {
           {"at", time_of(applied.at_ns)},          {"elapsed_us", applied.elapsed_us}};
 }
 
+Json identity_of(const ExecutorIdentity& executor) {
+  return {{"id", executor.id.to_string()},
+          {"name", executor.name},
+          {"host", executor.host},
+          {"pid", executor.pid}};
+}
+
+void add_counts(Json& json, const RunCounts& counts) {
+  json["runs"] = counts.runs;
+  json["total_ns"] = counts.total_ns;
+  json["longest_ns"] = counts.longest_ns;
+  json["last_at"] = time_of(counts.last_at_ns);
+}
+
+Json runs_of(const ExecutorRunCounts& executor) {
+  Json json = identity_of(executor.executor);
+  json["version"] = executor.version;
+  add_counts(json, executor.counts);
+  return json;
+}
+
+Json runs_of(const VersionRunCounts& version) {
+  Json json = {{"version", version.version}, {"executors", version.executors}};
+  add_counts(json, version.counts);
+  return json;
+}
+
 Json side_of(const ModuleEntry* entry) {
   if (entry == nullptr) return nullptr;
   return {{"version", entry->version}, {"digest", entry->digest.to_string()}, {"size", entry->size}};
@@ -71,15 +98,26 @@ std::string json_of(const RollbackReply& reply) {
 }
 
 std::string json_of(const ModuleStats& stats) {
-  return line_of({{"module", stats.module},
-                  {"version", stats.version},
-                  {"epochs", stats.epochs},
-                  {"loads", stats.loads},
-                  {"executors", stats.executors},
-                  {"refusals", stats.refusals},
-                  {"median_us", stats.median_us},
-                  {"slowest_us", stats.slowest_us},
-                  {"last_at", time_of(stats.last_at_ns)}});
+  return line_of(
+      {{"module", stats.module},
+       {"version", stats.version},
+       {"epochs", stats.epochs},
+       {"loads", stats.loads},
+       {"executors", stats.executors},
+       {"refusals", stats.refusals},
+       {"median_us", stats.median_us},
+       {"slowest_us", stats.slowest_us},
+       {"last_at", time_of(stats.last_at_ns)},
+       {"runs", stats.runs.runs},
+       {"run_executors", stats.by_executor.size()},
+       {"run_total_ns", stats.runs.total_ns},
+       {"run_mean_ns", stats.runs.mean_ns()},
+       {"run_longest_ns", stats.runs.longest_ns},
+       {"last_run_at", time_of(stats.runs.last_at_ns)},
+       {"last_run_by",
+        stats.by_executor.empty() ? Json(nullptr) : identity_of(stats.by_executor.front().executor)},
+       {"by_executor", each(stats.by_executor, [](const ExecutorRunCounts& one) { return runs_of(one); })},
+       {"by_version", each(stats.by_version, [](const VersionRunCounts& one) { return runs_of(one); })}});
 }
 
 }  // namespace moddev::tools
