@@ -173,7 +173,9 @@ std::string how_often(const Gone& gone) {
 std::string remark(const ExecutorStatus& executor, Epoch committed, const Gone* before) {
   std::string text = printable(executor.detail);
   const auto add = [&](const std::string& more) { text += (text.empty() ? "" : "; ") + more; };
-  if (is_there(executor) && executor.epoch != 0 && executor.epoch < committed) {
+  // Of one that is stale the daemon says so itself.
+  const bool told = executor.state == ExecutorState::kStale && !executor.detail.empty();
+  if (!told && is_there(executor) && executor.epoch != 0 && executor.epoch < committed) {
     add("behind by " + std::to_string(committed - executor.epoch));
   }
   for (const PinReport& pin : executor.pins) {

@@ -1,6 +1,7 @@
 #include "tools/moddev/wait_goal.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "tools/moddev/epoch_fate.h"
 #include "tools/moddev/refusals.h"
@@ -48,6 +49,31 @@ WaitOutcome refused(const StatusReply& status, const std::vector<HistoryEntry>& 
                               (why.empty() ? "" : " " + why) + kNextStep};
 }
 
+/// Up to kLaggardsShown of them.
+class Names {
+ public:
+  void add(std::string name) {
+    if (count_++ < kLaggardsShown) text_ += (text_.empty() ? "" : "; ") + std::move(name);
+  }
+  [[nodiscard]] std::string text() const {
+    return count_ <= kLaggardsShown ? text_
+                                    : text_ + "; and " + std::to_string(count_ - kLaggardsShown) + " more";
+  }
+
+ private:
+  std::string text_;
+  std::size_t count_ = 0;
+};
+
+WaitOutcome being_prepared(const StatusReply& status, Epoch epoch) {
+  Names names;
+  for (const ExecutorStatus& executor : status.executors) {
+    if (executor.state == ExecutorState::kPreparing) names.add(printable(executor.identity.name));
+  }
+  const std::string by = names.text();
+  return {Kind::kNotYet, epoch_text(epoch) + " is being prepared" + (by.empty() ? "" : " by " + by)};
+}
+
 /// The end of the waiting for one epoch, where the history tells that there is one.
 WaitOutcome fate(const StatusReply& status, bool pending, const std::vector<HistoryEntry>& history,
                  Epoch epoch) {
@@ -64,7 +90,7 @@ WaitOutcome fate(const StatusReply& status, bool pending, const std::vector<Hist
                   printable(became.by.cause) + ". What had changed stays out until its files change; " +
                   "`moddev rollback --to " + std::to_string(epoch) + "` brings it back as it is."};
     case EpochFate::Kind::kUnderWay:
-      return {Kind::kNotYet, epoch_text(epoch) + " is being prepared"};
+      return being_prepared(status, epoch);
     case EpochFate::Kind::kUnknown:
     case EpochFate::Kind::kIn:
       break;
@@ -75,14 +101,13 @@ WaitOutcome fate(const StatusReply& status, bool pending, const std::vector<Hist
 /// The same for the newest epoch.
 WaitOutcome fate_of_newest(const StatusReply& status, bool pending,
                            const std::vector<HistoryEntry>& history) {
-  if (pending) return {Kind::kNotYet, epoch_text(status.epoch) + " is being prepared"};
+  if (pending) return being_prepared(status, status.epoch);
   if (status.epoch == 0) return {Kind::kNotYet, "nothing is published yet"};
   if (status.refused != 0) return refused(status, history, status.refused);
   if (status.epoch > status.committed_epoch) {
     // Announced after the look at what is pending?
     const HistoryEntry* entry = entry_of(history, status.epoch);
-    if (entry != nullptr && entry->state != EpochState::kAborted)
-      return {Kind::kNotYet, epoch_text(status.epoch) + " is being prepared"};
+    if (entry != nullptr && entry->state != EpochState::kAborted) return being_prepared(status, status.epoch);
     return refused(status, history, status.epoch);
   }
   const HistoryEntry* live = entry_of(history, status.committed_epoch);
@@ -95,16 +120,13 @@ WaitOutcome fate_of_newest(const StatusReply& status, bool pending,
 
 /// Who does not run it yet; empty when everyone does.
 std::string behind(const StatusReply& status, Epoch wanted) {
-  std::string text;
-  std::size_t count = 0;
+  Names names;
   for (const ExecutorStatus& executor : status.executors) {
     if (executor.state == ExecutorState::kGone) continue;
     const bool runs = executor.state == ExecutorState::kLive || executor.state == ExecutorState::kPreparing;
-    if (runs && executor.epoch >= wanted) continue;
-    if (count++ < kLaggardsShown) text += (text.empty() ? "" : "; ") + laggard(executor);
+    if (!runs || executor.epoch < wanted) names.add(laggard(executor));
   }
-  if (count > kLaggardsShown) text += "; and " + std::to_string(count - kLaggardsShown) + " more";
-  return text;
+  return names.text();
 }
 
 /// What a rollback keeps from following the directory.
@@ -139,8 +161,7 @@ WaitOutcome judge(const StatusReply& status, bool pending, const std::vector<His
   if (status.committed_epoch < wanted) {
     if (status.epoch < wanted) return {Kind::kNotYet, epoch_text(wanted) + " is not published yet"};
     // It is told of as not refused: committed after the status was told.
-    if (pending || entry_of(history, wanted) != nullptr)
-      return {Kind::kNotYet, epoch_text(wanted) + " is being prepared"};
+    if (pending || entry_of(history, wanted) != nullptr) return being_prepared(status, wanted);
     return refused(status, history, wanted);
   }
   if (const std::string who = behind(status, wanted); !who.empty())

@@ -98,6 +98,14 @@ TEST(StatusText, ShowsSkewAtAGlance) {
                       "unloaded\n"));
 }
 
+TEST(StatusText, WhoIsStaleIsToldSoOnce) {
+  StatusReply status = sample();
+  status.executors[1] = executor("w2", ExecutorState::kStale, 5);
+  status.executors[1].detail = "runs epoch 5, the newest is 7";
+  EXPECT_THAT(text_of(status),
+              EndsWith("  w2        stale  epoch 5  pid 40 on vm  runs epoch 5, the newest is 7\n"));
+}
+
 TEST(StatusText, TellsAnEpochUnderWayFromARefusedOne) {
   StatusReply status = sample();
   status.epoch = 8;

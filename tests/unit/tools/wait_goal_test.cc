@@ -55,6 +55,18 @@ TEST(WaitForEpoch, IsNotYetWhileItIsNotThere) {
   EXPECT_EQ(judge(fleet(7, 6, {}), true, {}, {7}).kind, Kind::kNotYet);
 }
 
+TEST(WaitForEpoch, NamesWhoStillPreparesIt) {
+  const auto status = fleet(
+      8, 7, {{ExecutorState::kLive, 7}, {ExecutorState::kPreparing, 7}, {ExecutorState::kPreparing, 7}});
+  EXPECT_EQ(judge(status, true, {}, {8}).text, "epoch 8 is being prepared by w2; w3");
+  EXPECT_EQ(judge(status, true, {past(8, EpochState::kAnnounced)}, {8}).text,
+            "epoch 8 is being prepared by w2; w3");
+  EXPECT_EQ(judge(status, true, {}, {}).text, "epoch 8 is being prepared by w2; w3");
+  const std::vector<std::pair<ExecutorState, Epoch>> many(10, {ExecutorState::kPreparing, 7});
+  EXPECT_EQ(judge(fleet(8, 7, many), true, {}, {}).text,
+            "epoch 8 is being prepared by w1; w2; w3; w4; and 6 more");
+}
+
 TEST(WaitForEpoch, EndsWhenItWasRefused) {
   const WaitOutcome outcome = judge(fleet(7, 6, {}), false, {}, {7});
   EXPECT_EQ(outcome.kind, Kind::kRefused);
