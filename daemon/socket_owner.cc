@@ -1,5 +1,8 @@
 #include "daemon/socket_owner.h"
 
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -9,6 +12,8 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+
+#include "protocol/descriptor.h"
 
 namespace moddev::daemon {
 namespace {
@@ -43,6 +48,14 @@ std::optional<SocketEnd> parse_end(std::string_view text) {
   }
   if (!read_number(text.substr(colon + 1), 16, end.port)) return std::nullopt;
   return end;
+}
+
+constexpr int kLooks = 4;  // in the table, while our own end is established
+
+void set_end(const SocketEnd& end, bool v4, std::uint16_t& port, std::uint32_t (&address)[4]) {
+  port = htons(end.port);
+  const std::size_t from = v4 ? kMapped.size() : 0;
+  std::memcpy(address, end.address.data() + from, end.address.size() - from);
 }
 
 std::string whole_file(const char* path) {
@@ -94,6 +107,51 @@ std::optional<uid_t> owner_in_table(std::string_view table, const SocketEnd& loc
   return std::nullopt;
 }
 
+Result<std::optional<uid_t>> owner_from_kernel(const SocketEnd& local, const SocketEnd& remote) {
+  const Error unsupported{ErrorCode::kUnsupported, "the kernel does not tell of single sockets", errno};
+  const Descriptor kernel(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (kernel.get() < 0) return unsupported;
+  const timeval patience{1, 0};
+  (void)::setsockopt(kernel.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  struct Question {
+    nlmsghdr head;
+    inet_diag_req_v2 body;
+  } question{};
+  question.head.nlmsg_len = sizeof question;
+  question.head.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  question.head.nlmsg_flags = NLM_F_REQUEST;
+  const bool v4 = std::equal(kMapped.begin(), kMapped.end(), local.address.begin());
+  question.body.sdiag_family = v4 ? AF_INET : AF_INET6;
+  question.body.sdiag_protocol = IPPROTO_TCP;
+  question.body.idiag_states = ~0U;
+  set_end(local, v4, question.body.id.idiag_sport, question.body.id.idiag_src);
+  set_end(remote, v4, question.body.id.idiag_dport, question.body.id.idiag_dst);
+  for (std::uint32_t& part : question.body.id.idiag_cookie) part = INET_DIAG_NOCOOKIE;
+  if (::send(kernel.get(), &question, sizeof question, 0) != sizeof question) return unsupported;
+
+  alignas(nlmsghdr) std::array<char, 8192> buffer{};
+  const ssize_t size = ::recv(kernel.get(), buffer.data(), buffer.size(), 0);
+  nlmsghdr head{};
+  if (size < static_cast<ssize_t>(sizeof head)) return unsupported;
+  std::memcpy(&head, buffer.data(), sizeof head);
+  if (head.nlmsg_type == NLMSG_ERROR) {
+    nlmsgerr error{};
+    if (size < static_cast<ssize_t>(NLMSG_HDRLEN + sizeof error)) return unsupported;
+    std::memcpy(&error, buffer.data() + NLMSG_HDRLEN, sizeof error);
+    if (error.error == -ENOENT) return std::optional<uid_t>();
+    return unsupported;
+  }
+  inet_diag_msg found{};
+  if (head.nlmsg_type != SOCK_DIAG_BY_FAMILY || size < static_cast<ssize_t>(NLMSG_HDRLEN + sizeof found))
+    return unsupported;
+  std::memcpy(&found, buffer.data() + NLMSG_HDRLEN, sizeof found);
+  // Where there is no such connection it can be who listens there.
+  if (found.idiag_state != TCP_ESTABLISHED || found.id.idiag_sport != question.body.id.idiag_sport ||
+      found.id.idiag_dport != question.body.id.idiag_dport)
+    return std::optional<uid_t>();
+  return std::optional<uid_t>(found.idiag_uid);
+}
+
 std::optional<SocketEnd> peer_of(int descriptor) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
@@ -117,8 +175,15 @@ std::optional<uid_t> owner_of_peer(int descriptor) {
     return std::nullopt;
   const auto ours = socket_end(address);
   if (!ours) return std::nullopt;
-  for (const char* path : {"/proc/self/net/tcp", "/proc/self/net/tcp6"})
-    if (const auto uid = owner_in_table(whole_file(path), *peer, *ours)) return uid;
+  for (int look = 0; look < kLooks; ++look) {
+    const auto told = owner_from_kernel(*peer, *ours);
+    if (told && *told) return *told;
+    if (!told) {
+      for (const char* path : {"/proc/self/net/tcp", "/proc/self/net/tcp6"})
+        if (const auto uid = owner_in_table(whole_file(path), *peer, *ours)) return uid;
+    }
+    if (!is_established(descriptor)) break;
+  }
   return std::nullopt;
 }
 

@@ -1,7 +1,8 @@
-// Which user a TCP connection on this machine belongs to, from the kernel's table of sockets (proc(5),
-// /proc/net/tcp and tcp6). That is what makes loopback as private as a socket in one's own directory: the
-// table says who made the other end. Only established connections count: the rows of closing ones say 0 for
-// everybody.
+// Which user a TCP connection on this machine belongs to, from the kernel: asked for that one socket
+// (sock_diag(7)), and where it does not answer such questions, looked up in its table (proc(5), /proc/net/tcp
+// and tcp6), of which a row can be missed while connections come and go. That is what makes loopback as
+// private as a socket in one's own directory: the kernel says who made the other end. Only established
+// connections count: of closing ones it says 0 for everybody.
 #pragma once
 
 #include <netinet/in.h>
@@ -12,6 +13,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "protocol/result.h"
 
 namespace moddev::daemon {
 
@@ -27,6 +30,9 @@ struct SocketEnd {
 /// The owner of the established socket from `local` to `remote` in such a table. Pure.
 [[nodiscard]] std::optional<uid_t> owner_in_table(std::string_view table, const SocketEnd& local,
                                                   const SocketEnd& remote);
+
+/// The same asked of the kernel. Errors: kUnsupported where it does not answer such questions.
+[[nodiscard]] Result<std::optional<uid_t>> owner_from_kernel(const SocketEnd& local, const SocketEnd& remote);
 
 /// The other end of our connected socket; nothing when it is none or gone.
 [[nodiscard]] std::optional<SocketEnd> peer_of(int descriptor);

@@ -95,6 +95,45 @@ struct Loopback {
   Descriptor far;
 };
 
+SocketEnd end_of(int descriptor) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  EXPECT_EQ(::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  return socket_end(address).value_or(SocketEnd{});
+}
+
+TEST(SocketOwner, TheKernelTellsWhoseTheOtherEndIs) {
+  Loopback connection;
+  const SocketEnd client = end_of(connection.near.get());
+  const SocketEnd server = end_of(connection.far.get());
+  const auto told = owner_from_kernel(client, server);
+  EXPECT_EQ(owner_of_peer(connection.far.get()), ::geteuid());
+  // A kernel may not answer: then the table does.
+  if (!told && told.error().code == ErrorCode::kUnsupported) return;
+  ASSERT_TRUE(told) << told.error().message;
+  EXPECT_EQ(*told, ::geteuid());
+  SocketEnd another = client;
+  ++another.port;
+  EXPECT_EQ(*owner_from_kernel(another, server), std::nullopt);
+  connection.near.reset(-1);
+  EXPECT_EQ(*owner_from_kernel(client, server), std::nullopt) << "of what is closing it says root";
+  EXPECT_EQ(owner_of_peer(connection.far.get()), std::nullopt);
+}
+
+// Where no connection is found the kernel answers with who listens.
+TEST(SocketOwner, WhoListensIsNoConnection) {
+  const Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  const auto told = owner_from_kernel(end_of(listener.get()), v4(1, 1));
+  if (!told && told.error().code == ErrorCode::kUnsupported) return;
+  ASSERT_TRUE(told) << told.error().message;
+  EXPECT_EQ(*told, std::nullopt);
+}
+
 TEST(LoopbackDoor, LetsInWhoIsTheSameUser) {
   const Loopback connection;
   Doorkeeper doorkeeper("", ::geteuid());
