@@ -99,6 +99,7 @@ int keep_showing(const StatusFlags& flags, std::unique_ptr<client::Requester> da
                  const Interrupt& interrupt) {
   const bool in_place = !flags.json && ::isatty(STDOUT_FILENO) == 1;
   std::string shown;
+  bool any = false;
   do {
     if (!daemon) {
       if (auto found = reach_daemon(flags.endpoint)) daemon = std::move(*found);
@@ -119,6 +120,7 @@ int keep_showing(const StatusFlags& flags, std::unique_ptr<client::Requester> da
     if (essence.empty() || essence == shown) continue;
     shown = std::move(essence);
     if (in_place) text = kFromTheTop + text;
+    if (!in_place && !flags.json && !text.empty() && std::exchange(any, true)) text = "\n" + text;
     if (!write_output(text, "")) return kFailed;
   } while (!interrupt.within(kLookEvery));
   return kDone;

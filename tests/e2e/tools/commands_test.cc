@@ -261,6 +261,18 @@ TEST(Status, WatchTellsEachChangeOnce) {
   EXPECT_EQ(different.size(), status.lines().size());
 }
 
+TEST(Status, WatchLeavesALineBetweenTwoPicturesInAFile) {
+  Yard yard;
+  Process daemon = yard.watch();
+  Process status = yard.start({"status", "--watch"});
+  status.line_that([](const std::string& line) { return line.starts_with("nothing published yet"); });
+  yard.write_module("scorer", 1);
+  status.line_that([](const std::string& line) { return line.starts_with("epoch 1 live"); });
+  ASSERT_GE(status.lines().size(), 2U);
+  EXPECT_EQ(status.lines()[status.lines().size() - 2], "");
+  EXPECT_NE(status.lines().front(), "");
+}
+
 // It scrolled, and the headline was gone: on 24 lines there is no room for 30 modules.
 TEST(Status, WatchFitsIntoTheTerminal) {
   Yard yard;
