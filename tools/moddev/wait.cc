@@ -51,11 +51,13 @@ class PastEpochs {
     if (now == of_) return entries_;
     entries_.clear();
     HistoryRequest request;
+    request.limit = status.epoch - oldest + 1;
     for (bool more = oldest != 0; more && entries_.size() < kEpochsLookedBack;) {
       const auto reply = daemon.ask_for<HistoryReply>(request, patience_until(deadline, clock.now()));
       if (!reply || reply->entries.empty()) return entries_;
       entries_.insert(entries_.end(), reply->entries.begin(), reply->entries.end());
       request.before = entries_.back().epoch;
+      request.limit = request.before - oldest;
       more = reply->more && request.before > oldest;
     }
     of_ = now;
@@ -83,6 +85,7 @@ Result<WaitOutcome> look(std::unique_ptr<client::Requester>& daemon, PastEpochs&
     auto found = reach_daemon(flags.endpoint, patience_until(deadline, clock.now()));
     if (!found) return found.error();
     daemon = std::move(*found);
+    past = {};  // perhaps another history
   }
   // The pending epoch first: if it is decided in between, the status tells, and nothing looks refused.
   const auto snapshot =
