@@ -320,7 +320,7 @@ TEST_F(SupervisorTest, WorkerThatEndsIsStartedAgainWithBackoff) {
 TEST_F(SupervisorTest, WhoIsNeverReadyIsToldOfTheOtherWaysToAsk) {
   options.workers = 1;
   options.ready_patience = seconds(2);
-  for (int id = 1; id <= 10; ++id) processes.never_ready.insert(id);
+  for (test::FakeProcesses::Id id = 1; id <= 10; ++id) processes.never_ready.insert(id);
   supervisor().on_fleet(picture(1, {{"page", "1"}}));
   run(seconds(30));
   ASSERT_FALSE(of(Kind::kDraining).empty());
