@@ -1,14 +1,13 @@
 #include "protocol/configuration.h"
 
-#include <fcntl.h>
+#include <sys/stat.h>
 #include <toml++/toml.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
+#include <filesystem>
 
-#include "protocol/descriptor.h"
 #include "protocol/names.h"
+#include "protocol/private_file.h"
 #include "protocol/signature.h"
 #include "protocol/suggest.h"
 
@@ -279,23 +278,25 @@ Result<Configuration> parse_configuration(std::string_view text, const std::stri
   }
 }
 
-Result<Configuration> read_configuration(const std::string& file) {
-  const Descriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!opened) return errno_error("Cannot read " + file, errno);
-  std::string text(limits::kConfigurationBytes + 1, '\0');
-  std::size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t got = ::read(opened.get(), text.data() + size, text.size() - size);
-    if (got == 0) break;
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return errno_error("Cannot read " + file, errno);
-    size += static_cast<std::size_t>(got);
+Result<Configuration> read_configuration(const std::string& file, uid_t uid) {
+  const auto text = read_private_file(file, Secrecy::kShared, uid, limits::kConfigurationBytes);
+  if (text) return parse_configuration(*text, file);
+  if (text.error().code != ErrorCode::kPermission || text.error().sys_errno != 0) return text.error();
+  Error error = text.error().with_context("This configuration is not believed");
+  error.message += " Or remove it, or put a moddev.toml of your own nearer: the nearest one counts.";
+  return error;
+}
+
+std::optional<std::string> find_configuration_upwards(const std::string& directory) {
+  std::filesystem::path place = directory;
+  for (std::size_t depth = 0; depth < limits::kConfigurationDepth && !place.empty(); ++depth) {
+    const std::string file = (place / "moddev.toml").string();
+    struct stat status {};
+    if (::stat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode)) return file;
+    if (!place.has_relative_path()) break;
+    place = place.parent_path();
   }
-  if (size > limits::kConfigurationBytes) {
-    return Error{ErrorCode::kLimit, file + " is larger than " + std::to_string(limits::kConfigurationBytes) +
-                                        " bytes (kConfigurationBytes)."};
-  }
-  return parse_configuration(std::string_view(text).substr(0, size), file);
+  return std::nullopt;
 }
 
 }  // namespace moddev

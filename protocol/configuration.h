@@ -1,8 +1,10 @@
 // moddev.toml: what a person can say to daemons, clients and supervisors in one file. Every one of them reads
 // the whole of it, although it needs only a part: an unknown key or a wrong type is an error for everyone,
-// which names the file, the line and what would be right. Where the file is found, and what beats it (flags,
-// variables), is not known here.
+// which names the file, the line and what would be right. From where it is looked for, and what beats it
+// (flags, variables), is not known here.
 #pragma once
+
+#include <sys/types.h>
 
 #include <chrono>
 #include <cstddef>
@@ -20,6 +22,8 @@ namespace moddev {
 namespace limits {
 /// A larger moddev.toml is refused.
 inline constexpr std::size_t kConfigurationBytes = 1024UL * 1024;
+/// In so many directories upwards it is looked for.
+inline constexpr std::size_t kConfigurationDepth = 64;
 }  // namespace limits
 
 /// The table [supervise]: what `moddev supervise` can be told.
@@ -79,8 +83,13 @@ struct Configuration {
 
 /// `file` is for messages. Errors: kInvalidArgument.
 [[nodiscard]] Result<Configuration> parse_configuration(std::string_view text, const std::string& file);
-/// Errors: those of parse_configuration(); what open(2) and read(2) say, with the path; kLimit beyond
-/// limits::kConfigurationBytes.
-[[nodiscard]] Result<Configuration> read_configuration(const std::string& file);
+/// A file of `uid` or root that others cannot change or replace (the group may): it decides whose code runs,
+/// and who may do what. One that is not so is an error and never passed over, since it may hold the very
+/// rules that keep others out. Errors: those of parse_configuration(); kPermission with what to do; what
+/// open(2) and read(2) say, with the path; kLimit beyond limits::kConfigurationBytes.
+[[nodiscard]] Result<Configuration> read_configuration(const std::string& file, uid_t uid);
+
+/// The nearest regular file moddev.toml in `directory` or above it, whoever it belongs to.
+[[nodiscard]] std::optional<std::string> find_configuration_upwards(const std::string& directory);
 
 }  // namespace moddev

@@ -27,8 +27,21 @@ std::string octal(mode_t mode) {
   return digits;
 }
 
+/// What others must not have.
+mode_t forbidden_bits(Secrecy secrecy) {
+  if (secrecy == Secrecy::kSecret) return 077;
+  return secrecy == Secrecy::kPublic ? 022 : 002;
+}
+
+/// How they are taken away.
+std::string chmod_command(Secrecy secrecy, const std::string& path) {
+  return std::string(secrecy == Secrecy::kShared ? "`chmod o-w " : "`chmod go-w ") + path + "`";
+}
+
 Status check_access(const std::string& path, const struct stat& info, Secrecy secrecy, uid_t uid) {
-  if (!S_ISREG(info.st_mode)) return Error{ErrorCode::kPermission, path + " is no regular file.", 0};
+  const bool regular = S_ISREG(info.st_mode);
+  if (!regular && secrecy != Secrecy::kShared)
+    return Error{ErrorCode::kPermission, path + " is no regular file.", 0};
   if (info.st_uid != uid && info.st_uid != 0) {
     return Error{ErrorCode::kPermission, path + " belongs to user " + std::to_string(info.st_uid) +
                                              ", who could change it; it must belong to user " +
@@ -36,34 +49,44 @@ Status check_access(const std::string& path, const struct stat& info, Secrecy se
                                              " " + path + "`."};
   }
   const bool secret = secrecy == Secrecy::kSecret;
-  const mode_t forbidden = secret ? 077 : 022;
-  if ((info.st_mode & forbidden) == 0) return {};
+  // What is written to a device or a pipe stays nowhere.
+  if (!regular || (info.st_mode & forbidden_bits(secrecy)) == 0) return {};
   return Error{ErrorCode::kPermission,
                path + " has mode " + octal(info.st_mode & 07777) +
-                   (secret ? ", so others may read this secret or change it. Run `chmod 600 "
-                           : ", so others may change it. Run `chmod go-w ") +
-                   path + "`" + (secret ? ", and make a new key if others have an account here." : ".")};
+                   (secret ? ", so others may read this secret or change it. Run `chmod 600 " + path +
+                                 "`, and make a new key if others have an account here."
+                           : ", so others may change it. Run " + chmod_command(secrecy, path) + ".")};
 }
 
 /// Who may write the directory may put another file in the place of this one, or take it away.
-Status check_directory(const std::string& path, uid_t uid) {
+Status check_directory(const std::string& path, Secrecy secrecy, uid_t uid) {
   std::string directory = std::filesystem::path(path).parent_path().string();
   if (directory.empty()) directory = ".";
   struct stat info {};
   if (::stat(directory.c_str(), &info) != 0) return errno_error("Cannot look at " + directory, errno);
   const bool owned = info.st_uid == uid || info.st_uid == 0;
+  const mode_t forbidden = secrecy == Secrecy::kShared ? 002 : 022;
   // In a sticky directory others can neither remove nor rename what is not theirs.
-  if (owned && ((info.st_mode & 022) == 0 || (info.st_mode & S_ISVTX) != 0)) return {};
+  if (owned && ((info.st_mode & forbidden) == 0 || (info.st_mode & S_ISVTX) != 0)) return {};
   return Error{ErrorCode::kPermission,
-               path + " is in a directory in which others can replace it. Run `chmod go-w " + directory +
-                   "`" + (owned ? "." : ", and `chown " + std::to_string(uid) + " " + directory + "`.")};
+               path + " is in a directory in which others can replace it. Run " +
+                   chmod_command(secrecy, directory) +
+                   (owned ? "." : ", and `chown " + std::to_string(uid) + " " + directory + "`.")};
+}
+
+/// Non-blocking, so that a fifo in its place does not hold us; but for one that was named.
+int flags_for(const std::string& path, Secrecy secrecy) {
+  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NOCTTY;
+  struct stat info {};
+  const bool waits =
+      secrecy == Secrecy::kShared && ::stat(path.c_str(), &info) == 0 && S_ISFIFO(info.st_mode);
+  return waits ? kFlags : kFlags | O_NONBLOCK;
 }
 
 }  // namespace
 
 Result<std::string> read_private_file(const std::string& path, Secrecy secrecy, uid_t uid, std::size_t most) {
-  // Non-blocking, so that a fifo in its place does not hold us.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  const Descriptor file(::open(path.c_str(), flags_for(path, secrecy)));
   if (!file) {
     Error error = errno_error("Cannot read " + path, errno);
     if (error.sys_errno == ENOENT) error.code = ErrorCode::kNotFound;
@@ -72,7 +95,7 @@ Result<std::string> read_private_file(const std::string& path, Secrecy secrecy, 
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return errno_error("Cannot look at " + path, errno);
   MODDEV_TRY(check_access(path, info, secrecy, uid));
-  MODDEV_TRY(check_directory(path, uid));
+  MODDEV_TRY(check_directory(path, secrecy, uid));
   std::string content;
   for (;;) {
     const std::size_t had = content.size();

@@ -23,11 +23,12 @@ inline constexpr std::size_t kTrustFileBytes = 2UL * 1024 * 1024;
 enum class Secrecy : std::uint8_t {
   kSecret,  // nobody else may read it: mode 0600 or less
   kPublic,  // others may read it, but not write it
+  kShared,  // the group may write it too (umask 002); it may be a device or a pipe
 };
 
 /// The whole of `path`, which must be a regular file of `uid` or root (symbolic links are followed, as
-/// deployed secrets often are some). Errors: kNotFound; kPermission with the command that cures it; kLimit
-/// beyond `most` bytes; kIo.
+/// deployed secrets often are some), in a directory in which nobody else can replace it. Errors: kNotFound;
+/// kPermission with the command that cures it; kLimit beyond `most` bytes; kIo.
 [[nodiscard]] Result<std::string> read_private_file(const std::string& path, Secrecy secrecy, uid_t uid,
                                                     std::size_t most = limits::kKeyFileBytes);
 

@@ -1,6 +1,5 @@
 #include "client/src/discovery.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,7 +10,6 @@
 #include <sstream>
 #include <system_error>
 
-#include "client/src/limits.h"
 #include "protocol/configuration.h"
 #include "protocol/endpoint.h"
 #include "protocol/private_file.h"
@@ -37,22 +35,6 @@ Result<Found> checked(std::string endpoint, std::string source) {
   return Found{std::move(endpoint), std::move(source)};
 }
 
-/// The nearest moddev.toml from `directory` upwards. One that another user could have written is passed over:
-/// it decides whose code we run.
-std::optional<std::filesystem::path> nearest_configuration(std::filesystem::path directory, uid_t uid) {
-  for (std::size_t depth = 0; depth < limits::kConfigurationDepth; ++depth) {
-    std::filesystem::path file = directory / "moddev.toml";
-    struct stat status {};
-    if (::stat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode)) {
-      const bool trusted = (status.st_uid == uid || status.st_uid == 0) && (status.st_mode & S_IWOTH) == 0;
-      if (trusted) return file;
-    }
-    if (!directory.has_relative_path()) break;
-    directory = directory.parent_path();
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 Surroundings Surroundings::of_this_process() {
@@ -73,13 +55,10 @@ Surroundings Surroundings::of_this_process() {
 Result<Found> discover_endpoint(const std::string& explicit_endpoint, const Surroundings& here) {
   if (!explicit_endpoint.empty()) return checked(explicit_endpoint, "the argument");
   if (!here.moddev_endpoint.empty()) return checked(here.moddev_endpoint, "MODDEV_ENDPOINT");
-  if (absolute(here.working_directory)) {
-    if (const auto file = nearest_configuration(here.working_directory, here.uid)) {
-      auto said = read_configuration(file->string());
-      if (!said) return said.error();
-      if (said->endpoint && !said->endpoint->empty())
-        return checked(std::move(*said->endpoint), file->string());
-    }
+  if (const auto file = configuration_of(here)) {
+    auto said = read_configuration(*file, here.uid);
+    if (!said) return said.error();
+    if (said->endpoint && !said->endpoint->empty()) return checked(std::move(*said->endpoint), *file);
   }
   const char* runtime = here.xdg_runtime_dir.empty() ? nullptr : here.xdg_runtime_dir.c_str();
   return checked(default_endpoint(runtime, here.uid), "the default");
@@ -87,8 +66,7 @@ Result<Found> discover_endpoint(const std::string& explicit_endpoint, const Surr
 
 std::optional<std::string> configuration_of(const Surroundings& here) {
   if (!absolute(here.working_directory)) return std::nullopt;
-  const auto file = nearest_configuration(here.working_directory, here.uid);
-  return file ? std::optional(file->string()) : std::nullopt;
+  return find_configuration_upwards(here.working_directory);
 }
 
 Result<Believed> discover_believed(const std::vector<std::string>& explicit_signers,
@@ -97,9 +75,9 @@ Result<Believed> discover_believed(const std::vector<std::string>& explicit_sign
   Believed believed;
   std::vector<std::string> signers = explicit_signers;
   believed.modules = explicit_modules;
-  if ((signers.empty() || believed.modules.empty()) && absolute(here.working_directory)) {
-    if (const auto file = nearest_configuration(here.working_directory, here.uid)) {
-      const auto said = read_configuration(file->string());
+  if (signers.empty() || believed.modules.empty()) {
+    if (const auto file = configuration_of(here)) {
+      const auto said = read_configuration(*file, here.uid);
       if (!said) return said.error();
       if (signers.empty()) signers = said->executor.signers.value_or(std::vector<std::string>{});
       if (believed.modules.empty())
@@ -136,17 +114,17 @@ Result<KeyChoice> discover_keys(const std::string& explicit_key,
     choice.daemon_keys.assign(std::istream_iterator<std::string>(words), {});
     choice.daemon_keys_named_by = "MODDEV_DAEMON_KEY";
   }
-  if ((choice.key_file.empty() || choice.daemon_keys.empty()) && absolute(here.working_directory)) {
-    if (const auto file = nearest_configuration(here.working_directory, here.uid)) {
-      const auto said = read_configuration(file->string());
+  if (choice.key_file.empty() || choice.daemon_keys.empty()) {
+    if (const auto file = configuration_of(here)) {
+      const auto said = read_configuration(*file, here.uid);
       if (!said) return said.error();
       if (choice.key_file.empty() && !said->executor.key.value_or("").empty()) {
-        choice.key_file = (file->parent_path() / *said->executor.key).string();
-        choice.key_named_by = file->string();
+        choice.key_file = (std::filesystem::path(*file).parent_path() / *said->executor.key).string();
+        choice.key_named_by = *file;
       }
       if (choice.daemon_keys.empty()) {
         choice.daemon_keys = said->executor.daemon_keys.value_or(std::vector<std::string>{});
-        choice.daemon_keys_named_by = file->string();
+        choice.daemon_keys_named_by = *file;
       }
     }
   }

@@ -40,7 +40,7 @@ struct Found {
 /// Errors: kInvalidArgument, naming the place that says something malformed; those of read_configuration().
 [[nodiscard]] Result<Found> discover_endpoint(const std::string& explicit_endpoint, const Surroundings& here);
 
-/// The path of the moddev.toml that counts here, if there is one.
+/// The path of the moddev.toml that counts here, if there is one; whether it is believed, reading it tells.
 [[nodiscard]] std::optional<std::string> configuration_of(const Surroundings& here);
 
 /// Whom executors of this user believe, and what they let in.

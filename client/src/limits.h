@@ -125,7 +125,5 @@ inline constexpr auto kLeavePatience = std::chrono::milliseconds(100);
 inline constexpr auto kLongestWait = std::chrono::hours(24 * 365);
 /// Modules named in the message of a wait_for() that ended without the module.
 inline constexpr std::size_t kNamesShown = 8;
-/// Directories looked through upwards for moddev.toml.
-inline constexpr std::size_t kConfigurationDepth = 64;
 
 }  // namespace moddev::client::limits

@@ -56,7 +56,7 @@ int run_doctor(const DoctorFlags& flags) {
   std::error_code error;
   const std::string real_path = std::filesystem::canonical(flags.directory, error).string();
   if (const std::string file = error ? "" : find_configuration(real_path, places); !file.empty()) {
-    auto configuration = read_configuration(file);
+    auto configuration = read_configuration(file, places.here.uid);
     if (!configuration) return failed(configuration.error());
     options.ignore = configuration->ignore.value_or(std::vector<std::string>{});
   }

@@ -1,6 +1,5 @@
 #include "tools/moddev/places.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -14,21 +13,6 @@ namespace moddev::tools {
 namespace {
 
 constexpr std::size_t kNameDigits = 16;
-constexpr std::size_t kDepth = 64;
-
-std::string nearest_upwards(std::filesystem::path directory, uid_t uid) {
-  for (std::size_t depth = 0; depth < kDepth && !directory.empty(); ++depth) {
-    const std::string file = (directory / "moddev.toml").string();
-    struct stat status {};
-    if (::stat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
-        (status.st_uid == uid || status.st_uid == 0) && (status.st_mode & S_IWOTH) == 0) {
-      return file;
-    }
-    if (!directory.has_relative_path()) break;
-    directory = directory.parent_path();
-  }
-  return "";
-}
 
 }  // namespace
 
@@ -66,9 +50,8 @@ Status make_state_directory(const std::string& path) {
 }
 
 std::string find_configuration(const std::string& directory, const Places& places) {
-  std::string file = nearest_upwards(directory, places.here.uid);
-  if (file.empty()) file = nearest_upwards(places.here.working_directory, places.here.uid);
-  return file;
+  if (auto file = find_configuration_upwards(directory)) return *file;
+  return find_configuration_upwards(places.here.working_directory).value_or("");
 }
 
 std::vector<std::string> endpoints_to_bind(const Configuration& flags, const Configuration& file,

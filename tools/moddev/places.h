@@ -30,7 +30,7 @@ struct Places {
 [[nodiscard]] Status make_state_directory(const std::string& path);
 
 /// The moddev.toml that belongs to a directory: the nearest one from it upwards, else from the working
-/// directory upwards; empty when there is none. One that another user could have written is passed over.
+/// directory upwards; empty when there is none. Whether it is believed, reading it tells.
 [[nodiscard]] std::string find_configuration(const std::string& directory, const Places& places);
 
 /// Where to serve: the flags, else MODDEV_ENDPOINT, else the file, else the user's default socket; in each of

@@ -74,7 +74,7 @@ Result<SuperviseConfiguration> configure(const SuperviseFlags& flags, const Plac
                                ? find_configuration(places.here.working_directory, places)
                                : flags.configuration_file;
   if (!path.empty()) {
-    auto read = read_configuration(path);
+    auto read = read_configuration(path, places.here.uid);
     if (!read) return read.error();
     file = std::move(*read);
   }

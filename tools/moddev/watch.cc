@@ -122,7 +122,7 @@ Result<std::vector<std::string>> configure(const WatchFlags& flags, const Places
   const std::string path = flags.configuration_file.empty() ? find_configuration(parts.real_path, places)
                                                             : flags.configuration_file;
   if (!path.empty()) {
-    auto read = read_configuration(path);
+    auto read = read_configuration(path, places.here.uid);
     if (!read) return read.error();
     file = std::move(*read);
   }

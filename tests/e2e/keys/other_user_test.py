@@ -116,6 +116,20 @@ def what_he_has_laid(fleet):
             told("trust", "list")
         os.chown(path, 0, 0)
         check(name in text, f"{name} of another user: {text}")
+    for owner, mode, what in ((NOBODY, 0o644, "belongs to user"), (0, 0o646, "has mode 0646")):
+        lies = fleet.directory / "moddev.toml"
+        lies.write_text('[[access]]\nwho = ["*"]\nmay = ["publish", "rollback"]\n')
+        os.chown(lies, owner, owner)
+        lies.chmod(mode)
+        for words in (("watch", str(fleet.directory)), ("watch", str(fleet.directory), "--config", str(lies)),
+                      ("doctor", str(fleet.directory))):
+            text = told(*words)
+            check(f"{lies} {what}" in text and "moddev.toml of your own" in text, f"{words}: {text}")
+        lies.rename(fleet.root / "moddev.toml")
+        for words in (("status",), ("executor", "--name", "e"), ("supervise", "--", "true")):
+            text = told(*words)
+            check(f"{fleet.root}/moddev.toml {what}" in text, f"{words}: {text}")
+        (fleet.root / "moddev.toml").unlink()
 
 
 def test(arguments):

@@ -107,10 +107,47 @@ TEST_F(Discovery, AHugeFileIsNotRead) {
   EXPECT_EQ(found.error().code, ErrorCode::kLimit);
 }
 
-TEST_F(Discovery, AFileThatAnyoneCanWriteIsPassedOver) {
+TEST_F(Discovery, AFileThatAnyoneCanWriteIsNotBelievedAndNothingGoesOnWithoutIt) {
   write("moddev.toml", "endpoint = \"tcp://127.0.0.1:1\"\n");
-  ASSERT_EQ(::chmod((root / "moddev.toml").c_str(), 0666), 0);
-  EXPECT_EQ(discover_endpoint("", here)->source, "the default");
+  const std::string file = (root / "moddev.toml").string();
+  ASSERT_EQ(::chmod(file.c_str(), 0666), 0);
+  for (const Error& error : {discover_endpoint("", here).error(), discover_believed({}, {}, here).error(),
+                             discover_keys("", {}, here).error()}) {
+    EXPECT_EQ(error.code, ErrorCode::kPermission);
+    EXPECT_NE(error.message.find(file + " has mode 0666"), std::string::npos) << error.message;
+    EXPECT_NE(error.message.find("chmod o-w " + file), std::string::npos) << error.message;
+  }
+  ASSERT_EQ(::chmod(file.c_str(), 0664), 0);
+  EXPECT_EQ(discover_endpoint("", here)->source, file) << "a group may, as with umask 002";
+}
+
+TEST_F(Discovery, AFileOfAnotherUserIsNotBelieved) {
+  write("moddev.toml", "endpoint = \"tcp://127.0.0.1:1\"\n");
+  const std::string file = (root / "moddev.toml").string();
+  here.uid = ::geteuid() + 1;
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::chown(file.c_str(), 7, 0), 0);
+  }
+  const auto found = discover_endpoint("", here);
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, ErrorCode::kPermission);
+  EXPECT_NE(found.error().message.find(file + " belongs to user"), std::string::npos)
+      << found.error().message;
+  EXPECT_NE(found.error().message.find("moddev.toml of your own"), std::string::npos)
+      << found.error().message;
+}
+
+TEST_F(Discovery, AFileWhereAnyoneCanPutAnotherIsNotBelieved) {
+  write("project/moddev.toml", "endpoint = \"tcp://127.0.0.1:1\"\n");
+  const std::string directory = (root / "project").string();
+  ASSERT_EQ(::chmod(directory.c_str(), 0777), 0);
+  const auto found = discover_endpoint("", here);
+  ASSERT_FALSE(found);
+  EXPECT_NE(found.error().message.find("chmod o-w " + directory), std::string::npos) << found.error().message;
+  ASSERT_EQ(::chmod(directory.c_str(), 01777), 0);
+  EXPECT_TRUE(discover_endpoint("", here)) << "nobody else can replace it in a sticky directory";
+  ASSERT_EQ(::chmod(directory.c_str(), 0775), 0);
+  EXPECT_TRUE(discover_endpoint("", here));
 }
 
 TEST_F(Discovery, LooksUpwardsOnlySoFar) {
@@ -200,6 +237,16 @@ TEST_F(Lists, AreReadAgainWhenAFileHasChangedAndNotOtherwise) {
   std::filesystem::remove(root / "project/moddev.toml");
   trust("");
   now = lists.changed();
+  ASSERT_TRUE(now);
+  EXPECT_TRUE(now->signers.empty());
+}
+
+TEST_F(Lists, BelieveNobodyOnceAnyoneCanWriteTheFileThatNamedTheSigners) {
+  write("project/moddev.toml", "[executor]\nsigners = [\"" + kBob + "\"]\n");
+  BelievedLists lists({}, {}, here);
+  ASSERT_TRUE(lists.read());
+  ASSERT_EQ(::chmod((root / "project/moddev.toml").c_str(), 0666), 0);
+  const auto now = lists.changed();
   ASSERT_TRUE(now);
   EXPECT_TRUE(now->signers.empty());
 }

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 namespace moddev::tools {
 namespace {
@@ -111,13 +112,14 @@ TEST(Configuration, WhatIsNoTomlIsAnErrorWithItsLine) {
 }
 
 TEST(Configuration, AMissingFileIsAnError) {
-  const Error missing = read_configuration("/nowhere/moddev.toml").error();
+  const Error missing = read_configuration("/nowhere/moddev.toml", ::geteuid()).error();
   EXPECT_EQ(missing.code, ErrorCode::kNotFound);
   EXPECT_THAT(missing.message, AllOf(HasSubstr("/nowhere/moddev.toml"), HasSubstr("No such file")));
 }
 
 TEST(Configuration, ADirectoryIsNoFile) {
-  EXPECT_THAT(read_configuration("/tmp").error().message, HasSubstr("Cannot read /tmp: Is a directory"));
+  EXPECT_THAT(read_configuration("/tmp", ::geteuid()).error().message,
+              HasSubstr("Cannot read /tmp: Is a directory"));
 }
 
 TEST(Merge, FlagsWin) {

@@ -75,8 +75,10 @@ TEST(FindConfiguration, LooksUpwardsFromTheDirectoryThenFromTheWorkingDirectory)
   std::ofstream(project + "/moddev.toml") << "\n";
   EXPECT_EQ(find_configuration(build, places), project + "/moddev.toml");
   fs::permissions(project + "/moddev.toml", fs::perms::others_write, fs::perm_options::add);
-  EXPECT_EQ(find_configuration(build, places), elsewhere + "/moddev.toml")
-      << "a file that anybody can write decides nothing";
+  EXPECT_EQ(find_configuration(build, places), project + "/moddev.toml")
+      << "what must not be believed is not passed over either: it may hold rules";
+  EXPECT_EQ(read_configuration(project + "/moddev.toml", places.here.uid).error().code,
+            ErrorCode::kPermission);
 }
 
 TEST(EndpointsToBind, TheNearestThatSaysSomethingDecides) {
