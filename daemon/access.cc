@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "protocol/names.h"
+#include "protocol/suggest.h"
+
 namespace moddev::daemon {
 namespace {
 
@@ -184,6 +187,32 @@ class Veil {
   const Caller& caller_;
 };
 
+/// Whether a module could be called so: with each '*' for one letter, or for none.
+bool can_be_module(const std::string& pattern) {
+  for (const char* filling : {"x", ""}) {
+    std::string name;
+    for (const char c : pattern) name += c == '*' ? std::string(filling) : std::string(1, c);
+    if (validate_module_name(name)) return true;
+  }
+  return false;
+}
+
+bool is_for_somebody(const std::string& pattern, const std::vector<std::string>& trusted) {
+  if (pattern == kOwnUser) return true;
+  return std::any_of(trusted.begin(), trusted.end(),
+                     [&](const std::string& name) { return fits(pattern, name); });
+}
+
+std::string for_nobody(const AccessRule& rule, const std::string& who,
+                       const std::vector<std::string>& trusted) {
+  std::string near = did_you_mean(who, trusted);
+  if (near.empty()) near = ".";
+  return rule.place + ": this [[access]] is for '" + who + "', but no trusted key is called so" + near +
+         " `moddev trust list` shows who is trusted; whom no rule names may read status, fetch and run "
+         "everything. Your own account is called `" +
+         std::string(kOwnUser) + "`.";
+}
+
 }  // namespace
 
 std::string_view to_string(Right right) {
@@ -277,6 +306,21 @@ bool AccessRules::may_know(const Caller& caller, std::string_view module) const 
 
 bool AccessRules::may_know_all(const Caller& caller) const {
   return may_all(caller, Right::kStatus) || may_all(caller, Right::kFetch) || may_all(caller, Right::kRun);
+}
+
+std::vector<std::string> AccessRules::doubts(const std::vector<std::string>& trusted) const {
+  std::vector<std::string> result;
+  for (const AccessRule& rule : rules_) {
+    for (const std::string& who : rule.who)
+      if (!is_for_somebody(who, trusted)) result.push_back(for_nobody(rule, who, trusted));
+    for (const std::string& pattern : rule.modules) {
+      if (can_be_module(pattern)) continue;
+      result.push_back(rule.place + ": '" + pattern +
+                       "' in this [[access]] fits no module that there can be. A module's name is like "
+                       "`scorer` or `ui/menu.json`, and '*' stands for any part of it.");
+    }
+  }
+  return result;
 }
 
 std::optional<ErrorReply> forbidden(const AccessRules& rules, const Caller& caller,

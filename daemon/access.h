@@ -30,6 +30,8 @@ struct AccessRule {
   std::vector<Right> may{};
   /// Names of modules, with '*' for any part.
   std::vector<std::string> modules{"*"};
+  /// Where it stands, for messages: "/p/moddev.toml:7".
+  std::string place{};
 };
 
 /// Whether `name` is one of `pattern`, in which '*' stands for any characters.
@@ -49,6 +51,11 @@ class AccessRules {
   /// Any of kStatus, kFetch, kRun for that module: it is no secret then.
   [[nodiscard]] bool may_know(const Caller& caller, std::string_view module) const;
   [[nodiscard]] bool may_know_all(const Caller& caller) const;
+
+  /// A sentence for each part of a rule that is for nobody or nothing, as a slip of the hand makes one: names
+  /// and patterns that fit none of the `trusted` keys' names, and patterns that no module's name can fit. One
+  /// that only fits no module that there is by now is fine.
+  [[nodiscard]] std::vector<std::string> doubts(const std::vector<std::string>& trusted) const;
 
  private:
   [[nodiscard]] bool about(const AccessRule& rule, const Caller& caller) const;

@@ -96,8 +96,9 @@ class Parser {
     if (who->empty() || (modules && modules->empty()))
       return wrong(table.source(),
                    "an empty list in an [[access]] fits nobody and nothing: leave the rule out.");
-    configuration_.access->push_back(
-        {std::move(*who), std::move(*may), std::move(modules).value_or(std::vector<std::string>{"*"})});
+    configuration_.access->push_back({std::move(*who), std::move(*may),
+                                      std::move(modules).value_or(std::vector<std::string>{"*"}),
+                                      file_ + ":" + std::to_string(table.source().begin.line)});
     return {};
   }
 

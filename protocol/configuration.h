@@ -53,6 +53,8 @@ struct AccessConfiguration {
   std::vector<std::string> who{};
   std::vector<std::string> may{};
   std::vector<std::string> modules{"*"};
+  /// Where it stands, for messages: "/p/moddev.toml:7".
+  std::string place{};
 };
 
 /// What was said, by a file or by flags. Absent means: not said.

@@ -213,13 +213,13 @@ void make_daemon(Parts& parts) {
 Result<daemon::AccessRules> access_rules(const Configuration& said) {
   std::vector<daemon::AccessRule> rules;
   for (const AccessConfiguration& one : said.access.value_or(std::vector<AccessConfiguration>{})) {
-    daemon::AccessRule rule{one.who, {}, one.modules};
+    daemon::AccessRule rule{one.who, {}, one.modules, one.place};
     for (const std::string& text : one.may) {
       const auto right = daemon::right_from_string(text);
       if (!right) {
         return Error{ErrorCode::kInvalidArgument,
-                     "There is no right '" + text +
-                         "'; an [[access]] in moddev.toml takes status, fetch, run, publish and rollback.",
+                     one.place + ": there is no right '" + text +
+                         "'; an [[access]] takes status, fetch, run, publish and rollback.",
                      0};
       }
       rule.may.push_back(*right);
@@ -227,6 +227,17 @@ Result<daemon::AccessRules> access_rules(const Configuration& said) {
     rules.push_back(std::move(rule));
   }
   return daemon::AccessRules(std::move(rules));
+}
+
+/// What the person who wrote the rules may want to know. A list that cannot be read is told of elsewhere.
+std::vector<std::string> doubts_about(const daemon::AccessRules& rules) {
+  const auto directory = configuration_directory();
+  const auto list = directory ? TrustList::read(trust_file(*directory), ::geteuid()) : TrustList{};
+  if (!list) return {};
+  std::vector<std::string> names;
+  for (const Trusted& entry : list->entries())
+    if (entry.kind == TrustKind::kClient) names.push_back(entry.name);
+  return rules.doubts(names);
 }
 
 /// With this user's key where other machines may come, if there is one: what is missing, bind() says.
@@ -346,6 +357,8 @@ int run_watch(const WatchFlags& flags) {
   for (const watcher::Warning& warning : parts->backend.warnings) {
     teller.happened(daemon::WarningEvent{warning.code, warning.message});
   }
+  for (std::string& doubt : doubts_about(parts->access))
+    teller.happened(daemon::WarningEvent{"access_rule", std::move(doubt)});
   parts->loop->run(*parts->daemon, [&](const daemon::DaemonEvent& event) { teller.happened(event); });
   // Only for the sake of speed: without it the next run reads every file once more.
   // One that ends in the middle of its work knows less than the former one.

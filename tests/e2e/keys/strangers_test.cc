@@ -165,6 +165,25 @@ TEST(Doors, ARightThatThereIsNotIsNamed) {
   EXPECT_THAT(yard.run({"watch", yard.build()}).err, HasSubstr("did you mean 'who'?"));
 }
 
+TEST(Doors, ARuleForNobodyOrNothingIsDoubtedAtTheStart) {
+  Yard yard;
+  EXPECT_EQ(yard.run({"trust", "add", "laptop", key_of(yard)}).exit_code, 0);
+  Yard::write_file(
+      yard.path() + "/moddev.toml",
+      "[[access]]\nwho = [\"laptop\", \"user\"]\nmay = [\"run\"]\nmodules = [\"not-there-yet\"]\n"
+      "[[access]]\nwho = [\"lapotp\"]\nmay = [\"status\"]\nmodules = [\"/ui/*\"]\n");
+  Process watch = yard.watch();
+  for (const char* part : {"did you mean 'laptop'?", "'/ui/*'"}) {
+    const Json warning = watch.event("warning");
+    EXPECT_EQ(warning["code"], "access_rule");
+    EXPECT_THAT(warning["message"].get<std::string>(),
+                AllOf(HasSubstr(yard.path() + "/moddev.toml:5: "), HasSubstr(part)));
+  }
+  yard.write_module("scorer", 1);
+  watch.event("committed");
+  for (const std::string& line : watch.lines()) EXPECT_EQ(line.find("not-there-yet"), std::string::npos);
+}
+
 TEST(Doors, AnAddressThatOthersReachNeedsAKey) {
   Yard yard;
   const Ran ran = yard.run({"watch", yard.build(), "--bind", "tcp://0.0.0.0:*"});

@@ -5,12 +5,18 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
+
+#include "protocol/limits.h"
 
 namespace moddev::daemon {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 const Caller kUser{};
 Caller key(const std::string& name) {
@@ -212,6 +218,40 @@ TEST(Access, RunsCountOfModulesThatTheCallerMayRun) {
     ASSERT_EQ(left(key("laptop")).size(), 1U);
     EXPECT_EQ(left(key("laptop"))[0].module, "ui/menu");
   }
+}
+
+AccessRule rule(std::vector<std::string> who, std::vector<std::string> modules = {"*"}) {
+  return {std::move(who), {Right::kStatus}, std::move(modules), "/p/moddev.toml:7"};
+}
+
+TEST(Access, ARuleForNobodyWhoIsTrustedIsDoubted) {
+  const auto doubts = [](std::vector<std::string> who, const std::vector<std::string>& trusted) {
+    return AccessRules({rule(std::move(who))}).doubts(trusted);
+  };
+  EXPECT_THAT(doubts({"laptop", "ci-*", "user"}, {"laptop", "ci-3"}), IsEmpty());
+  EXPECT_THAT(doubts({"*"}, {"laptop"}), IsEmpty());
+  EXPECT_THAT(doubts({"laptpo", "user"}, {"laptop"}),
+              ElementsAre(AllOf(HasSubstr("/p/moddev.toml:7"), HasSubstr("'laptpo'"),
+                                HasSubstr("did you mean 'laptop'?"), HasSubstr("moddev trust list"))));
+  EXPECT_THAT(doubts({"ci-*"}, {"laptop"}), ElementsAre(HasSubstr("'ci-*'")));
+  EXPECT_THAT(doubts({"*"}, {}), ElementsAre(HasSubstr("'*'"))) << "the user is never meant";
+  EXPECT_THAT(doubts({"use*"}, {"laptop"}), ElementsAre(HasSubstr("`user`")));
+  EXPECT_THAT(doubts({"you"}, {"laptop"}), ElementsAre(HasSubstr("`user`")));
+}
+
+TEST(Access, APatternThatNoModuleCanFitIsDoubted) {
+  const auto doubts = [](std::vector<std::string> modules) {
+    return AccessRules({rule({"laptop"}, std::move(modules))}).doubts({"laptop"});
+  };
+  EXPECT_THAT(doubts({"*", "ui/*", "*/menu", "scorer", "a*b", ".*", "app/[id].js", "not_there_yet", "**"}),
+              IsEmpty());
+  for (const char* pattern : {"", "/ui/*", "ui/", "../*", "ui//menu", "./ui/*", "ui\\*", "a\n*"})
+    EXPECT_THAT(doubts({"scorer", pattern}),
+                ElementsAre(AllOf(HasSubstr("/p/moddev.toml:7"), HasSubstr("fits no module"))))
+        << pattern;
+  EXPECT_THAT(doubts({std::string(limits::kModuleNameBytes, 'a') + "*"}), IsEmpty());
+  EXPECT_THAT(doubts({std::string(limits::kModuleNameBytes + 1, 'a') + "*"}),
+              ElementsAre(HasSubstr("fits no module")));
 }
 
 }  // namespace
