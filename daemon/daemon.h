@@ -28,6 +28,7 @@ struct DaemonOptions {
   std::string directory;  // as shown to people: absolute
   std::string software;   // "moddev 0.1.0"
   std::int64_t pid = 0;   // told in hello and status
+  std::string host{};     // this machine's name, as its executors tell it
   FleetOptions fleet;
   /// How long what changed waits after a start for executors that ran what is committed: they shall be asked.
   /// Long enough to notice a silent daemon, connect again and join.

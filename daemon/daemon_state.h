@@ -85,7 +85,7 @@ struct Daemon::State {
         catalog(options.catalog, blobs),
         builds(change_feed),
         fleet(options.fleet),
-        rejoin(ran_committed(journal), options.fleet.still_there),
+        rejoin(ran_committed(journal), options.fleet.still_there, options.host),
         housekeeping(options.retention, journal, blobs, catalog, fleet),
         serving{journal,
                 blobs,

@@ -106,6 +106,8 @@ inline constexpr unsigned kRefusedRetries = 3;
 inline constexpr auto kRefusedRetryDelay = std::chrono::seconds(1);
 /// One that was seen as a process and is silent for so long is looked at: it may have ended.
 inline constexpr auto kLooksDead = kHeartbeatInterval * 3 / 2;
+/// After a restart of the daemon, how long an executor of this machine that cannot be seen is waited for.
+inline constexpr auto kRejoinHere = kHeartbeatInterval * 3 / 2;
 /// So many executors must have died right after they switched before their content is blamed: one can be
 /// anything. And it must be more than half of those that switched. Of an epoch that nobody ran, so many must
 /// have died before they had loaded it.

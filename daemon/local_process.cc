@@ -24,11 +24,13 @@ bool is_zombie(std::int64_t pid) {
 
 }  // namespace
 
-bool is_running_here(const ExecutorIdentity& executor) {
+std::string this_host() {
   std::array<char, 256> host{};
-  if (::gethostname(host.data(), host.size() - 1) != 0 || executor.host != std::string_view(host.data()))
-    return false;
-  if (executor.pid <= 0) return false;
+  return ::gethostname(host.data(), host.size() - 1) == 0 ? host.data() : "";
+}
+
+bool is_running_here(const ExecutorIdentity& executor) {
+  if (executor.pid <= 0 || executor.host != this_host()) return false;
   // kill(2): signal 0 only asks whether the process is there.
   const bool there = ::kill(static_cast<pid_t>(executor.pid), 0) == 0 || errno == EPERM;
   return there && !is_zombie(executor.pid);

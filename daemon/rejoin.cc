@@ -9,11 +9,12 @@
 namespace moddev::daemon {
 
 Rejoin::Rejoin(const std::vector<ExecutorIdentity>& ran,
-               const std::function<bool(const ExecutorIdentity&)>& still_there) {
+               const std::function<bool(const ExecutorIdentity&)>& still_there, const std::string& host) {
   const auto place_of = [](const ExecutorIdentity& one) { return std::pair(one.name, one.host); };
   std::set<std::pair<std::string, std::string>> seen_places;
   for (const ExecutorIdentity& one : ran) {
-    expected_.push_back({one, still_there && still_there(one)});
+    const bool seen = still_there && still_there(one);
+    expected_.push_back({one, seen, still_there && !seen && one.host == host});
     if (expected_.back().seen) seen_places.insert(place_of(one));
   }
   std::erase_if(expected_, [&](const Expected& one) {
@@ -23,7 +24,8 @@ Rejoin::Rejoin(const std::vector<ExecutorIdentity>& ran,
 
 void Rejoin::begin(TimePoint now, Duration patience) {
   if (std::exchange(begun_, true)) return;
-  until_ = now + patience;
+  begin_ = now;
+  patience_ = patience;
 }
 
 void Rejoin::joined(const ExecutorIdentity& executor) {
@@ -38,7 +40,12 @@ void Rejoin::joined(const ExecutorIdentity& executor) {
 }
 
 void Rejoin::was_deaf(Duration length) {
-  if (begun_) until_ += length;
+  if (begun_) begin_ += length;
+}
+
+TimePoint Rejoin::until() const {
+  const bool all_ended = std::ranges::all_of(expected_, &Expected::probably_ended);
+  return begin_ + (all_ended ? std::min<Duration>(patience_, limits::kRejoinHere) : patience_);
 }
 
 std::string Rejoin::take_missing() {

@@ -15,11 +15,13 @@ class Rejoin {
  public:
   /// `ran`: who applied what is committed, as the history tells. Several of one name on one host can be one
   /// executor that was started again and again: where some of them are `still_there` (null: nobody can be
-  /// seen), the others are not expected.
+  /// seen), the others are not expected. `host`: this machine.
   Rejoin(const std::vector<ExecutorIdentity>& ran,
-         const std::function<bool(const ExecutorIdentity&)>& still_there);
+         const std::function<bool(const ExecutorIdentity&)>& still_there, const std::string& host);
 
-  /// From now on executors can join, and have so long. Only the first call counts.
+  /// From now on executors can join, and have so long. Only the first call counts. One of this machine that
+  /// cannot be seen has probably ended, and if not (it may live in a container), it is back soon: it has
+  /// limits::kRejoinHere.
   void begin(TimePoint now, Duration patience);
   /// It is back; or another of its name and host is there in its place.
   void joined(const ExecutorIdentity& executor);
@@ -27,9 +29,9 @@ class Rejoin {
   void was_deaf(Duration length);
 
   /// All are back, or the time is up.
-  [[nodiscard]] bool over(TimePoint now) const { return expected_.empty() || (begun_ && now >= until_); }
+  [[nodiscard]] bool over(TimePoint now) const { return expected_.empty() || (begun_ && now >= until()); }
   /// When it is over at the latest; kNever when nobody is missing.
-  [[nodiscard]] TimePoint due() const { return expected_.empty() || !begun_ ? kNever : until_; }
+  [[nodiscard]] TimePoint due() const { return expected_.empty() || !begun_ ? kNever : until(); }
   /// "worker-1, worker-2 and 3 more": who is missing, which is forgotten. Empty: nobody.
   [[nodiscard]] std::string take_missing();
 
@@ -37,10 +39,13 @@ class Rejoin {
   struct Expected {
     ExecutorIdentity executor;
     bool seen = false;
+    bool probably_ended = false;
   };
+  [[nodiscard]] TimePoint until() const;
   std::vector<Expected> expected_;
   bool begun_ = false;
-  TimePoint until_{};
+  TimePoint begin_{};
+  Duration patience_{};
 };
 
 }  // namespace moddev::daemon

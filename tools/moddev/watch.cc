@@ -201,6 +201,7 @@ void make_daemon(Parts& parts) {
   options.directory = parts.files->root();
   options.software = "moddev " MODDEV_VERSION;
   options.pid = ::getpid();
+  options.host = daemon::this_host();
   options.fleet = parts.fleet;
   options.access = parts.access;
   options.catalog.extra_dependencies = parts.configuration.dependencies;

@@ -167,7 +167,8 @@ ExecutorIdentity executor(std::string name, std::int64_t pid) {
 TEST(Rejoin, OfOneThatWasStartedAgainAndAgainTheLivingOneIsExpected) {
   const ExecutorIdentity dead = executor("w", 1);
   const ExecutorIdentity living = executor("w", 2);
-  Rejoin rejoin({dead, living}, [](const ExecutorIdentity& one) { return one.pid == 2; });
+  Rejoin rejoin(
+      {dead, living}, [](const ExecutorIdentity& one) { return one.pid == 2; }, "");
   rejoin.begin(TimePoint{}, seconds(4));
   rejoin.joined(executor("w", 3));
   EXPECT_FALSE(rejoin.over(TimePoint{})) << "the living one is still to come";
@@ -178,7 +179,7 @@ TEST(Rejoin, OfOneThatWasStartedAgainAndAgainTheLivingOneIsExpected) {
 TEST(Rejoin, ThoseThatCannotBeSeenAreAllExpected) {
   const auto one = executor("w", 1);
   const auto other = executor("w", 2);
-  Rejoin rejoin({one, other}, nullptr);
+  Rejoin rejoin({one, other}, nullptr, "here");
   EXPECT_FALSE(rejoin.over(TimePoint{})) << "not before it has begun";
   rejoin.begin(TimePoint{}, seconds(4));
   rejoin.joined(one);
@@ -189,11 +190,30 @@ TEST(Rejoin, ThoseThatCannotBeSeenAreAllExpected) {
   EXPECT_EQ(rejoin.due(), kNever);
 }
 
+TEST(Rejoin, WhoOfThisMachineCannotBeSeenIsWaitedForOnlyShortly) {
+  const auto dead = executor("dead", 1);
+  const auto living = executor("living", 2);
+  Rejoin rejoin(
+      {dead, living}, [](const ExecutorIdentity& one) { return one.pid == 2; }, "here");
+  const TimePoint begin{};
+  rejoin.begin(begin, seconds(4));
+  EXPECT_EQ(rejoin.due(), begin + seconds(4));
+  rejoin.joined(living);
+  EXPECT_EQ(rejoin.due(), begin + limits::kRejoinHere);
+  EXPECT_FALSE(rejoin.over(begin + limits::kRejoinHere - milliseconds(1)));
+  EXPECT_TRUE(rejoin.over(begin + limits::kRejoinHere));
+
+  Rejoin elsewhere(
+      {dead}, [](const ExecutorIdentity&) { return false; }, "there");
+  elsewhere.begin(begin, seconds(4));
+  EXPECT_EQ(elsewhere.due(), begin + seconds(4));
+}
+
 TEST(Rejoin, ManyThatAreMissingAreCounted) {
   std::vector<ExecutorIdentity> ran;
   for (const char* name : {"f", "b", "c", "d", "e", "a", ""}) ran.push_back(executor(name, 1));
-  EXPECT_EQ(Rejoin(ran, nullptr).take_missing(), "an executor without a name, a, b, c and 3 more");
-  EXPECT_EQ(Rejoin({executor("", 1)}, nullptr).take_missing(), "an executor without a name");
+  EXPECT_EQ(Rejoin(ran, nullptr, "").take_missing(), "an executor without a name, a, b, c and 3 more");
+  EXPECT_EQ(Rejoin({executor("", 1)}, nullptr, "").take_missing(), "an executor without a name");
 }
 
 }  // namespace
