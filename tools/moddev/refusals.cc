@@ -1,11 +1,7 @@
 #include "tools/moddev/refusals.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <system_error>
 #include <utility>
 
 #include "protocol/limits.h"
@@ -16,23 +12,6 @@ namespace {
 
 constexpr std::size_t kNamesShown = 3;
 constexpr std::size_t kReasonsShown = 4;
-constexpr const char* kDigits = "0123456789";
-
-/// A name in pieces, so that "worker-2" goes before "worker-10": text, and numbers by their value.
-std::vector<std::pair<std::string, std::uint64_t>> pieces_of(const std::string& name) {
-  std::vector<std::pair<std::string, std::uint64_t>> pieces;
-  std::size_t at = 0;
-  while (at < name.size()) {
-    const std::size_t digits = std::min(name.find_first_of(kDigits, at), name.size());
-    const std::size_t end = std::min(name.find_first_not_of(kDigits, digits), name.size());
-    std::uint64_t number = 0;
-    if (std::from_chars(name.data() + digits, name.data() + end, number).ec == std::errc::result_out_of_range)
-      number = std::numeric_limits<std::uint64_t>::max();
-    pieces.emplace_back(name.substr(at, digits - at), number);
-    at = end;
-  }
-  return pieces;
-}
 
 }  // namespace
 
@@ -62,8 +41,9 @@ std::string who(const Refusal& refusal) {
       ++same->second;
     }
   }
-  std::stable_sort(names.begin(), names.end(),
-                   [](const auto& a, const auto& b) { return pieces_of(a.first) < pieces_of(b.first); });
+  std::stable_sort(names.begin(), names.end(), [](const auto& a, const auto& b) {
+    return people_order(a.first) < people_order(b.first);
+  });
   // One name in place of "and 1 more".
   const std::size_t shown = names.size() <= kNamesShown + 1 ? names.size() : kNamesShown;
   std::string text;

@@ -192,6 +192,8 @@ std::string executor_lines(const StatusReply& status, StatusOrder order, const P
   struct Row {
     const ExecutorStatus* executor;
     std::string remarks;
+    /// Members by name, then those that are gone.
+    std::pair<bool, std::vector<std::pair<std::string, std::uint64_t>>> place;
   };
   std::vector<Row> rows;
   std::map<NameAndHost, std::vector<const ExecutorStatus*>> members;
@@ -213,10 +215,13 @@ std::string executor_lines(const StatusReply& status, StatusOrder order, const P
     if (executor.state == ExecutorState::kGone) continue;
     const auto found = before.find(&executor);
     const Gone* namesake = found == before.end() ? nullptr : &found->second;
-    rows.push_back({&executor, remark(executor, status.committed_epoch, namesake)});
+    rows.push_back({&executor,
+                    remark(executor, status.committed_epoch, namesake),
+                    {false, people_order(executor.identity.name)}});
   }
   for (const Gone& gone : nobody_since)
-    rows.push_back({gone.last, gone.times == 1 ? printable(gone.last->detail) : how_often(gone)});
+    rows.push_back({gone.last, gone.times == 1 ? printable(gone.last->detail) : how_often(gone), {true, {}}});
+  std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.place < b.place; });
   if (order == StatusOrder::kNewsFirst) {
     std::stable_partition(rows.begin(), rows.end(), [](const Row& row) {
       return row.executor->state != ExecutorState::kLive || !row.remarks.empty();

@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <limits>
 #include <memory>
+#include <system_error>
 
 #include "protocol/text.h"
 
@@ -16,6 +19,7 @@ namespace moddev::tools {
 namespace {
 
 constexpr std::size_t kLineBytes = 4096;
+constexpr const char* kDigits = "0123456789";
 
 std::string_view code_of(Colour colour) {
   switch (colour) {
@@ -163,6 +167,21 @@ std::string demangled(std::string_view text) {
     i = text.substr(end).starts_with(told) ? end + told.size() : end;
   }
   return printable(result);
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> people_order(std::string_view name) {
+  std::vector<std::pair<std::string, std::uint64_t>> pieces;
+  std::size_t at = 0;
+  while (at < name.size()) {
+    const std::size_t digits = std::min(name.find_first_of(kDigits, at), name.size());
+    const std::size_t end = std::min(name.find_first_not_of(kDigits, digits), name.size());
+    std::uint64_t number = 0;
+    if (std::from_chars(name.data() + digits, name.data() + end, number).ec == std::errc::result_out_of_range)
+      number = std::numeric_limits<std::uint64_t>::max();
+    pieces.emplace_back(name.substr(at, digits - at), number);
+    at = end;
+  }
+  return pieces;
 }
 
 std::size_t width_of(std::string_view text) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "protocol/clock.h"
@@ -47,6 +48,10 @@ class Palette {
 [[nodiscard]] std::string printable(std::string_view text);
 /// The same with C++ symbols ("_ZN3foo3barEv") as they are written in the source ("foo::bar()").
 [[nodiscard]] std::string demangled(std::string_view text);
+
+/// A name in pieces, text and then a number by its value, which compare so that "worker-2" is before
+/// "worker-10".
+[[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> people_order(std::string_view name);
 
 /// How many columns the text takes: its characters, counted as one each.
 [[nodiscard]] std::size_t width_of(std::string_view text);

@@ -41,7 +41,16 @@ StatusReply sample() {
   mod.size = 812;
   mod.depends_on = {"base"};
   status.modules = {base, mod};
-  status.executors = {executor("worker-1", ExecutorState::kLive, 7), executor("w2", ExecutorState::kLive, 7)};
+  status.executors = {executor("worker-1", ExecutorState::kLive, 7),
+                      executor("worker-2", ExecutorState::kLive, 7)};
+  return status;
+}
+
+/// One that has died lately.
+ExecutorStatus gone(const std::string& name, std::int64_t pid, const std::string& detail) {
+  ExecutorStatus status = executor(name, ExecutorState::kGone, 7);
+  status.identity.pid = pid;
+  status.detail = detail;
   return status;
 }
 
@@ -61,7 +70,7 @@ TEST(StatusText, IsAlignedAndShort) {
             "\n"
             "executors\n"
             "  worker-1  live  epoch 7  pid 40 on vm\n"
-            "  w2        live  epoch 7  pid 40 on vm\n");
+            "  worker-2  live  epoch 7  pid 40 on vm\n");
 }
 
 TEST(StatusText, TellsWhatLeftTheDaemon) {
@@ -98,12 +107,25 @@ TEST(StatusText, ShowsSkewAtAGlance) {
                       "unloaded\n"));
 }
 
+TEST(StatusText, ExecutorsAreInTheOrderOfPeople) {
+  StatusReply status = sample();
+  status.executors.clear();
+  for (const char* name : {"e1", "e10", "e2"})
+    status.executors.push_back(executor(name, ExecutorState::kLive, 7));
+  status.executors.push_back(gone("a", 41, "left"));
+  EXPECT_THAT(text_of(status), EndsWith("executors\n"
+                                        "  e1   live  epoch 7  pid 40 on vm\n"
+                                        "  e2   live  epoch 7  pid 40 on vm\n"
+                                        "  e10  live  epoch 7  pid 40 on vm\n"
+                                        "  a    gone  epoch 7  pid 41 on vm  left\n"));
+}
+
 TEST(StatusText, WhoIsStaleIsToldSoOnce) {
   StatusReply status = sample();
-  status.executors[1] = executor("w2", ExecutorState::kStale, 5);
+  status.executors[1] = executor("worker-2", ExecutorState::kStale, 5);
   status.executors[1].detail = "runs epoch 5, the newest is 7";
   EXPECT_THAT(text_of(status),
-              EndsWith("  w2        stale  epoch 5  pid 40 on vm  runs epoch 5, the newest is 7\n"));
+              HasSubstr("  worker-2  stale  epoch 5  pid 40 on vm  runs epoch 5, the newest is 7\n"));
 }
 
 TEST(StatusText, TellsAnEpochUnderWayFromARefusedOne) {
@@ -151,11 +173,11 @@ TEST(StatusText, ARefusalIsShownWithItsReasons) {
   HistoryEntry past;
   past.epoch = 8;
   past.state = EpochState::kAborted;
-  past.failures = {{"w2", "base", "undefined symbol: _Z1fi"},
+  past.failures = {{"worker-2", "base", "undefined symbol: _Z1fi"},
                    {"worker-1", "base", "undefined symbol: _Z1fi"}};
   EXPECT_THAT(text_of(status, false, past),
               StartsWith("epoch 7 live in all 2 executors, epoch 8 was refused\n"
-                         "refused: w2 and worker-1: base: undefined symbol: f(int).\n/b"));
+                         "refused: worker-1 and worker-2: base: undefined symbol: f(int).\n/b"));
   past.failures.clear();
   EXPECT_THAT(text_of(status, false, past), HasSubstr("\nrefused: nobody was left to use it.\n"));
 }
@@ -181,14 +203,6 @@ TEST(StatusText, ARefusalIsShownWhenSomethingElseWasCommittedSince) {
   EXPECT_THAT(text_of(status), StartsWith("epoch 7 live in all 2 executors, epoch 6 was refused\n"));
 }
 
-/// One that has died lately.
-ExecutorStatus gone(const std::string& name, std::int64_t pid, const std::string& detail) {
-  ExecutorStatus status = executor(name, ExecutorState::kGone, 7);
-  status.identity.pid = pid;
-  status.detail = detail;
-  return status;
-}
-
 // In a crash loop each death was a line of its own.
 TEST(StatusText, ThoseThatDiedUnderOneNameAreOneLine) {
   StatusReply status = sample();
@@ -201,7 +215,7 @@ TEST(StatusText, ThoseThatDiedUnderOneNameAreOneLine) {
       text_of(status),
       HasSubstr("executors\n"
                 "  worker-1  live  epoch 7  pid 40 on vm\n"
-                "  w2        live  epoch 7  pid 40 on vm\n"
+                "  worker-2  live  epoch 7  pid 40 on vm\n"
                 "  crashes   gone  epoch 7  pid 44 on vm  4 times in the last 2 min: was not heard for 44 s\n"
                 "  other     gone  epoch 7  pid 50 on vm  was not heard for 3.0 s\n"
                 "  batch     gone  epoch 7  pid 52 on vm  2 times in the last 2 min: left\n"));
@@ -222,29 +236,29 @@ TEST(StatusText, WhereNotAllHasRoomTheNewsComesFirst) {
 
 TEST(StatusText, WhoDiedAndIsBackIsOneLine) {
   StatusReply status = sample();
-  status.executors.push_back(gone("w2", 38, "was not heard for 3.0 s"));
+  status.executors.push_back(gone("worker-2", 38, "was not heard for 3.0 s"));
   EXPECT_THAT(text_of(status),
-              EndsWith("  w2        live  epoch 7  pid 40 on vm  gone once in the last 2 min: was "
-                       "not heard for 3.0 s\n"));
-  status.executors.push_back(gone("w2", 39, "its process 39 has ended without a goodbye"));
+              HasSubstr("  worker-2  live  epoch 7  pid 40 on vm  gone once in the last 2 min: was "
+                        "not heard for 3.0 s\n"));
+  status.executors.push_back(gone("worker-2", 39, "its process 39 has ended without a goodbye"));
   EXPECT_THAT(text_of(status),
-              EndsWith("  w2        live  epoch 7  pid 40 on vm  gone 2 times in the last 2 min: "
-                       "its process 39 has ended without a goodbye\n"));
+              HasSubstr("  worker-2  live  epoch 7  pid 40 on vm  gone 2 times in the last 2 min: "
+                        "its process 39 has ended without a goodbye\n"));
 }
 
 TEST(StatusText, WhoseNameSeveralHaveIsNotTakenForOneOfThem) {
   StatusReply status = sample();
-  status.executors.push_back(executor("w2", ExecutorState::kLive, 7));
-  status.executors.push_back(gone("w2", 38, "was not heard for 3.0 s"));
+  status.executors.push_back(executor("worker-2", ExecutorState::kLive, 7));
+  status.executors.push_back(gone("worker-2", 38, "was not heard for 3.0 s"));
   EXPECT_THAT(text_of(status),
-              EndsWith("  w2        live  epoch 7  pid 40 on vm\n"
-                       "  w2        live  epoch 7  pid 40 on vm\n"
-                       "  w2        gone  epoch 7  pid 38 on vm  was not heard for 3.0 s\n"));
+              EndsWith("  worker-2  live  epoch 7  pid 40 on vm\n"
+                       "  worker-2  live  epoch 7  pid 40 on vm\n"
+                       "  worker-2  gone  epoch 7  pid 38 on vm  was not heard for 3.0 s\n"));
   status = sample();
-  status.executors.push_back(gone("w2", 38, "was not heard for 3.0 s"));
+  status.executors.push_back(gone("worker-2", 38, "was not heard for 3.0 s"));
   status.executors.back().identity.host = "elsewhere";
   EXPECT_THAT(text_of(status),
-              EndsWith("  w2        gone  epoch 7  pid 38 on elsewhere  was not heard for 3.0 s\n"));
+              EndsWith("  worker-2  gone  epoch 7  pid 38 on elsewhere  was not heard for 3.0 s\n"));
 }
 
 TEST(StatusText, OfADaemonThatHasJustBegun) {
