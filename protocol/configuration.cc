@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::int64_t kLongestDebounceMs = 60'000;
 constexpr double kLongestTimeoutSeconds = 86'400;
+constexpr std::uint64_t kMostRetained = 1'000'000'000;
 
 /// Reads the values of one file; the first thing that is wrong ends it.
 class Parser {
@@ -48,6 +49,7 @@ class Parser {
     if (name == "supervise") return supervise(node);
     if (name == "executor") return executor(node);
     if (name == "access") return access(node);
+    if (name == "retention") return retention(node);
     return unknown(key, name, configuration_keys());
   }
 
@@ -99,6 +101,23 @@ class Parser {
     configuration_.access->push_back({std::move(*who), std::move(*may),
                                       std::move(modules).value_or(std::vector<std::string>{"*"}),
                                       file_ + ":" + std::to_string(table.source().begin.line)});
+    return {};
+  }
+
+  Status retention(const toml::node& node) {
+    const toml::table* table = node.as_table();
+    if (table == nullptr)
+      return wrong(node.source(),
+                   "`retention` must be a table: [retention], then epochs = 1000 and the like.");
+    for (const auto& [key, value] : *table) {
+      const std::string name(key.str());
+      RetentionConfiguration& said = configuration_.retention;
+      if (name != "epochs" && name != "megabytes") return unknown(key, name, retention_keys());
+      auto& target = name == "epochs" ? said.epochs : said.megabytes;
+      MODDEV_TRY(number(name, value, target));
+      if (*target > kMostRetained)
+        return wrong(value.source(), "`" + name + "` must be at most " + std::to_string(kMostRetained) + ".");
+    }
     return {};
   }
 
@@ -249,8 +268,13 @@ class Parser {
 
 const std::vector<std::string>& configuration_keys() {
   static const std::vector<std::string> keys = {
-      "access",   "backend",  "bind",           "canary", "canary_time", "debounce", "dependencies",
-      "endpoint", "executor", "follow_outside", "ignore", "supervise",   "sync"};
+      "access",   "backend",  "bind",           "canary", "canary_time", "debounce",  "dependencies",
+      "endpoint", "executor", "follow_outside", "ignore", "retention",   "supervise", "sync"};
+  return keys;
+}
+
+const std::vector<std::string>& retention_keys() {
+  static const std::vector<std::string> keys = {"epochs", "megabytes"};
   return keys;
 }
 

@@ -48,6 +48,13 @@ struct ExecutorConfiguration {
   std::optional<std::vector<std::string>> daemon_keys;
 };
 
+/// The table [retention]: how much of the past a daemon keeps.
+struct RetentionConfiguration {
+  std::optional<std::uint64_t> epochs;
+  /// Of modules' bytes, in units of 1,000,000.
+  std::optional<std::uint64_t> megabytes;
+};
+
 /// One [[access]]: what these may do. What a right is called is the daemon's to know.
 struct AccessConfiguration {
   std::vector<std::string> who{};
@@ -70,6 +77,7 @@ struct Configuration {
   std::optional<std::chrono::milliseconds> canary_time;
   std::map<std::string, std::vector<std::string>> dependencies;
   std::optional<std::vector<AccessConfiguration>> access;
+  RetentionConfiguration retention;
   SuperviseConfiguration supervise;
   ExecutorConfiguration executor;
 };
@@ -78,6 +86,8 @@ struct Configuration {
 [[nodiscard]] const std::vector<std::string>& configuration_keys();
 /// Those of a table [[access]].
 [[nodiscard]] const std::vector<std::string>& access_keys();
+/// Those of the table [retention].
+[[nodiscard]] const std::vector<std::string>& retention_keys();
 /// Those of the table [supervise].
 [[nodiscard]] const std::vector<std::string>& supervise_keys();
 /// Those of the table [executor].

@@ -21,7 +21,7 @@ moddev_add_test(tools_e2e_test
   TIMEOUT 120)
 target_compile_definitions(tools_e2e_test PRIVATE MODDEV_VERSION="${PROJECT_VERSION}")
 
-foreach(test symbols cache lost_bytes)
+foreach(test symbols cache lost_bytes retention)
   add_test(NAME tools_${test}
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/tools/${test}_test.py
       --moddev $<TARGET_FILE:moddev> --compiler ${CMAKE_C_COMPILER})

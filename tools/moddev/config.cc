@@ -19,6 +19,7 @@ Configuration merge(const Configuration& file, const Configuration& flags) {
   if (!result.canary_time) result.canary_time = file.canary_time;
   for (const auto& [module, needed] : file.dependencies) result.dependencies.try_emplace(module, needed);
   if (!result.access) result.access = file.access;
+  result.retention = file.retention;  // no flag says it
   result.supervise = merge(file.supervise, flags.supervise);
   return result;
 }

@@ -205,6 +205,9 @@ void make_daemon(Parts& parts) {
   options.fleet = parts.fleet;
   options.access = parts.access;
   options.catalog.extra_dependencies = parts.configuration.dependencies;
+  const RetentionConfiguration& kept = parts.configuration.retention;
+  if (kept.epochs) options.retention.epochs = *kept.epochs;
+  if (kept.megabytes) options.retention.bytes = *kept.megabytes * 1'000'000;
   options.signing_key = parts.signing_key;
   options.encoder = daemon::make_encoder_thread(*parts.blobs);
   parts.daemon = std::make_unique<daemon::Daemon>(std::move(options), *parts.watcher, *parts.blobs,

@@ -33,6 +33,9 @@ TEST(Configuration, TakesEveryKey) {
     [dependencies]
     scorer = ["base", "util"]
     "pkg.mod" = ["scorer"]
+    [retention]
+    epochs = 200
+    megabytes = 512
   )",
                                         "moddev.toml");
   ASSERT_TRUE(read.ok()) << read.error().message;
@@ -47,6 +50,8 @@ TEST(Configuration, TakesEveryKey) {
   EXPECT_EQ(read->canary_time, std::chrono::milliseconds(500));
   EXPECT_THAT(read->dependencies.at("scorer"), ElementsAre("base", "util"));
   EXPECT_THAT(read->dependencies.at("pkg.mod"), ElementsAre("scorer"));
+  EXPECT_EQ(read->retention.epochs, 200U);
+  EXPECT_EQ(merge(*read, {}).retention.megabytes, 512U);
 }
 
 TEST(Configuration, AnEmptyFileSaysNothing) {
@@ -55,6 +60,15 @@ TEST(Configuration, AnEmptyFileSaysNothing) {
   EXPECT_FALSE(read->endpoint || read->bind || read->debounce || read->ignore || read->follow_outside ||
                read->backend);
   EXPECT_TRUE(read->dependencies.empty());
+}
+
+TEST(Configuration, WhatIsKeptIsANumber) {
+  EXPECT_THAT(refusal("retention = 5"), HasSubstr("must be a table"));
+  EXPECT_THAT(refusal("[retention]\nepochs = 0"),
+              HasSubstr("moddev.toml:2: `epochs` must be a number from 1"));
+  EXPECT_THAT(refusal("[retention]\nmegabytes = \"8 GB\""), HasSubstr("`megabytes` must be a number from 1"));
+  EXPECT_THAT(refusal("[retention]\nmegabytes = 1000000001"), HasSubstr("must be at most 1000000000"));
+  EXPECT_THAT(refusal("[retention]\nepoch = 5"), HasSubstr("did you mean 'epochs'"));
 }
 
 TEST(Configuration, OneTextIsAListOfOne) {
