@@ -129,7 +129,7 @@ class Answer {
   MaybeReply operator()(const AliveRequest& request) {
     AliveReply reply;
     reply.member = s_.fleet.alive(request, now_);
-    take_runs(request.executor, request.runs);
+    take_runs(request.executor, request.runs, request.runs_repo);
     reply.daemon = s_.journal.id();
     reply.epoch = s_.journal.head();
     reply.committed_epoch = s_.journal.committed().epoch;
@@ -155,7 +155,7 @@ class Answer {
   }
 
   MaybeReply operator()(const LeaveRequest& request) {
-    take_runs(request.executor, request.runs);
+    take_runs(request.executor, request.runs, request.runs_repo);
     s_.fleet.leave(request.executor, now_);
     return OkReply{};
   }
@@ -195,8 +195,9 @@ class Answer {
   }
 
  private:
-  void take_runs(const Uuid& executor, const std::vector<RunReport>& runs) {
-    const ExecutorIdentity* member = runs.empty() ? nullptr : s_.fleet.identity(executor);
+  void take_runs(const Uuid& executor, const std::vector<RunReport>& runs, const Uuid& repo) {
+    if (runs.empty() || repo != s_.journal.id().repo) return;
+    const ExecutorIdentity* member = s_.fleet.identity(executor);
     if (member != nullptr) s_.runs.take(*member, runs, s_.journal.last_versions(), now_, wall_);
   }
 

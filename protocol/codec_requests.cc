@@ -67,7 +67,7 @@ struct RequestWriter {
     out.key("epoch").number(r.epoch);
     codec::write(out.key("pins"), r.pins);
     out.key("retired_bytes").number(r.retired_bytes);
-    codec::write(out, r.runs);
+    codec::write(out, r.runs, r.runs_repo);
     if (r.notes.empty()) return;
     const std::size_t count = std::min(r.notes.size(), limits::kNotesPerExecutor);
     out.key("notes").array(count);
@@ -92,7 +92,7 @@ struct RequestWriter {
   void operator()(const LeaveRequest& r) const {
     begin(out, id, "leave", 1 + codec::pairs_of(r.runs));
     out.key("executor").binary(r.executor.bytes);
-    codec::write(out, r.runs);
+    codec::write(out, r.runs, r.runs_repo);
   }
   void operator()(const HistoryRequest& r) const {
     begin(out, id, "history", codec::kHistoryRequestPairs);
@@ -188,10 +188,12 @@ std::optional<RequestBody> read_body(std::string_view type, const Reader& map) {
       for (const auto& note : notes.items(limits::kNotesPerExecutor)) alive.notes.push_back(note.text());
     }
     alive.runs = codec::read_runs(map);
+    alive.runs_repo = codec::read_runs_repo(map);
     return alive;
   }
   if (type == "ack") return read_ack(map);
-  if (type == "leave") return LeaveRequest{map.at("executor").uuid(), codec::read_runs(map)};
+  if (type == "leave")
+    return LeaveRequest{map.at("executor").uuid(), codec::read_runs(map), codec::read_runs_repo(map)};
   if (type == "refresh") return RefreshRequest{};
   if (type == "status") return StatusRequest{};
   if (type == "history") return codec::read_history_request(map);

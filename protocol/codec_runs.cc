@@ -29,7 +29,7 @@ RunReport read_run(const Reader& map) {
 
 }  // namespace
 
-void write(Writer& out, const std::vector<RunReport>& runs) {
+void write(Writer& out, const std::vector<RunReport>& runs, const Uuid& repo) {
   if (runs.empty()) return;
   const std::size_t count = std::min(runs.size(), limits::kRunsPerMessage);
   out.key("runs").array(count);
@@ -37,6 +37,11 @@ void write(Writer& out, const std::vector<RunReport>& runs) {
     out.map(kRunPairs);
     write_pairs(out, run);
   }
+  out.key("runs_repo").binary(repo.bytes);
+}
+
+Uuid read_runs_repo(const Reader& map) {
+  return map.at("runs", true).present() ? map.at("runs_repo").uuid() : Uuid{};
 }
 
 std::vector<RunReport> read_runs(const Reader& map) {

@@ -139,11 +139,14 @@ void write(Writer& out, const std::vector<ModuleChange>& changes);
 /// The first limits::kPinsPerExecutor.
 void write(Writer& out, const std::vector<PinReport>& pins);
 [[nodiscard]] std::vector<PinReport> read_pins(const Reader& array);
-/// The pair `runs` with the first limits::kRunsPerMessage; how many pairs that is: none when it is empty.
-void write(Writer& out, const std::vector<RunReport>& runs);
+/// The pairs `runs`, with the first limits::kRunsPerMessage, and `runs_repo`; how many pairs that is: none
+/// when it is empty.
+void write(Writer& out, const std::vector<RunReport>& runs, const Uuid& repo);
 [[nodiscard]] inline std::size_t pairs_of(const std::vector<RunReport>& runs) {
-  return runs.empty() ? 0 : 1;
+  return runs.empty() ? 0 : 2;
 }
+/// Nil without runs.
+[[nodiscard]] Uuid read_runs_repo(const Reader& map);
 [[nodiscard]] std::vector<RunReport> read_runs(const Reader& map);
 void write(Writer& out, const ExecutorIdentity& identity);
 [[nodiscard]] ExecutorIdentity read_identity(const Reader& map);

@@ -256,6 +256,8 @@ struct AliveRequest {
   /// What was run and not told yet, as far as the daemon has answered: at most limits::kRunsPerMessage, the
   /// rest with the next one.
   std::vector<RunReport> runs{};
+  /// The repo that their versions were counted in. Another repo's numbers mean nothing here.
+  Uuid runs_repo{};
   friend bool operator==(const AliveRequest&, const AliveRequest&) = default;
 };
 /// `member` false: unknown or excluded, join again.
@@ -289,6 +291,7 @@ struct LeaveRequest {
   Uuid executor;
   /// As in AliveRequest: the last numbers.
   std::vector<RunReport> runs{};
+  Uuid runs_repo{};
   friend bool operator==(const LeaveRequest&, const LeaveRequest&) = default;
 };
 

@@ -44,7 +44,7 @@ void Session::leave() {
   s.refuse_all_pins({ErrorCode::kUnavailable, "The client is leaving the fleet.", 0});
   s.requests.clear();
   if (s.member() || s.phase == State::Phase::kJoining) {
-    s.requests.ask(LeaveRequest{s.options.identity.id, s.tell_last_runs()}, s.now);
+    s.requests.ask(LeaveRequest{s.options.identity.id, s.tell_last_runs(), s.live_repo}, s.now);
   } else {
     s.left = true;
   }
@@ -215,6 +215,7 @@ void Session::State::send_alive() {
   if (alive.notes.size() > client::limits::kNotesPerExecutor)
     alive.notes.resize(client::limits::kNotesPerExecutor);
   alive.runs = runs_to_tell();
+  alive.runs_repo = live_repo;
   requests.ask_once(std::move(alive), now);
   alive_at = now + heartbeat;
 }
@@ -233,6 +234,7 @@ std::vector<RunReport> Session::State::tell_last_runs() {
     alive.state = state_to_report();
     alive.epoch = have();
     alive.runs = std::move(runs);
+    alive.runs_repo = live_repo;
     // Answered or not: there is no time to tell it again.
     link.send({requests.next_id(), std::move(alive)});
     requests.count_sent();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "daemon/limits.h"
 #include "protocol/digest.h"
 #include "protocol/limits.h"
 #include "protocol/names.h"
@@ -418,6 +419,47 @@ void LastGood::stepped(std::size_t executor, const View* view, bool connected, D
     verdict_.fail("LastGood", executor_name(executor) + " heard nothing for " +
                                   std::to_string(to_us(silent) / 1000) +
                                   " ms and does not say that it is stale");
+}
+
+// -------------------------------------------------------------------------------------------- RunsTold
+
+void RunsTold::told(std::size_t executor, const std::vector<RunReport>& runs, const Uuid& repo,
+                    const Runs& counted) {
+  for (const RunReport& run : runs) {
+    const auto found = counted.find({repo, run.module, run.version});
+    const std::uint64_t happened = found == counted.end() ? 0 : found->second;
+    if (run.runs > happened)
+      verdict_.fail("RunsTold", executor_name(executor) + " tells " + std::to_string(run.runs) + " runs of " +
+                                    run.module + " " + std::to_string(run.version) + " where there were " +
+                                    std::to_string(happened));
+  }
+}
+
+std::optional<std::string> RunsTold::difference(const daemon::Journal& journal, const Uuid& id,
+                                                const Runs& counted) {
+  if (journal.forgotten() > 0) return std::nullopt;  // some may have been forgotten with it
+  const auto records = journal.runs("", daemon::limits::kRunRecords);
+  if (!records) return records.error().message;
+  std::map<std::pair<std::string, Version>, std::uint64_t> recorded;
+  for (const daemon::RunRecord& record : *records) {
+    if (record.executor.id == id) recorded[{record.run.module, record.run.version}] = record.run.runs;
+  }
+  std::map<std::pair<std::string, Version>, std::uint64_t> wanted;
+  for (const auto& [run, count] : counted) {
+    if (std::get<0>(run) == journal.id().repo) wanted[{std::get<1>(run), std::get<2>(run)}] = count;
+  }
+  if (recorded == wanted) return std::nullopt;
+  const auto text_of = [](const auto& runs) {
+    std::string text;
+    for (const auto& [module, count] : runs)
+      text += " " + module.first + " " + std::to_string(module.second) + ": " + std::to_string(count);
+    return text.empty() ? std::string(" nothing") : text;
+  };
+  return "ran" + text_of(wanted) + ", but recorded is" + text_of(recorded);
+}
+
+void RunsTold::at_rest(std::size_t executor, const std::string& difference) {
+  verdict_.fail("RunsTold", executor_name(executor) + " " + difference);
 }
 
 // --------------------------------------------------------------------------------------------- Bounded

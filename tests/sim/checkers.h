@@ -13,8 +13,8 @@
 //   8 converges                      Converges
 //   9 bounded                        Bounded
 // and of the fleet's ways: every epoch is decided in time (InTime), whoever goes back does so by a recorded
-// epoch, with a reason, to what ran (Returns), and after a restart nothing is decided without those that ran
-// what is committed (Rejoins).
+// epoch, with a reason, to what ran (Returns), after a restart nothing is decided without those that ran what
+// is committed (Rejoins), and who ran what is told as it was (RunsTold).
 #pragma once
 
 #include <moddev/client.h>
@@ -25,6 +25,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -282,6 +283,24 @@ class Rejoins {
   const Duration lease_;
   std::set<Uuid> missing_;
   TimePoint started_{};
+};
+
+/// Of runs nothing is told that did not happen, and in the end all that living executors have run is
+/// recorded, whatever was lost on the way.
+class RunsTold {
+ public:
+  explicit RunsTold(Verdict& verdict) : verdict_(verdict) {}
+  /// Runs that have ended in one executor since it was started, by repo, module and version.
+  using Runs = std::map<std::tuple<Uuid, std::string, Version>, std::uint64_t>;
+  /// `counted`: until now.
+  void told(std::size_t executor, const std::vector<RunReport>& runs, const Uuid& repo, const Runs& counted);
+  /// Nothing when the journal has all of it, else the difference for a person.
+  [[nodiscard]] static std::optional<std::string> difference(const daemon::Journal& journal, const Uuid& id,
+                                                             const Runs& counted);
+  void at_rest(std::size_t executor, const std::string& difference);
+
+ private:
+  Verdict& verdict_;
 };
 
 /// Nothing grows or spins without end.

@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <moddev/view.h>
@@ -41,6 +43,7 @@ class ExecutorProcess {
   void step(TimePoint now);
   [[nodiscard]] TimePoint due() const;
 
+  /// And runs every module of the epoch under it.
   void take_pin(TimePoint until);
   void drop_pins(TimePoint now);
 
@@ -48,8 +51,12 @@ class ExecutorProcess {
     Pin pin;
     Epoch epoch = 0;
     TimePoint until{};
+    std::vector<std::tuple<Uuid, std::string, Version>> runs{};
   };
   [[nodiscard]] const std::vector<HeldPin>& pins() const { return pins_; }
+  /// Runs that have ended since it was started, by repo, module and version.
+  using Runs = std::map<std::tuple<Uuid, std::string, Version>, std::uint64_t>;
+  [[nodiscard]] const Runs& runs() const { return runs_; }
   [[nodiscard]] std::size_t number() const { return number_; }
   [[nodiscard]] const Uuid& id() const { return id_; }
   [[nodiscard]] Session& session() { return *session_; }
@@ -87,6 +94,7 @@ class ExecutorProcess {
   std::unique_ptr<SimLoader> loader_;
   std::unique_ptr<ViewStore> views_;
   std::vector<HeldPin> pins_;
+  Runs runs_;
   std::unique_ptr<Session> session_;
 };
 

@@ -19,7 +19,7 @@ int usage() {
   std::fputs(
       "usage: moddev_sim --seeds FROM..TO [--trace] [--twice] [--plant "
       "deaf-to-gaps|hasty-commit|mixed-view|lying-lease|forgetful-journal|silent-power-cut|eager-follower|"
-      "hasty-restart]\n",
+      "hasty-restart|silent-runner]\n",
       stderr);
   return 2;
 }
@@ -35,9 +35,9 @@ bool read_range(std::string_view text, std::uint64_t& from, std::uint64_t& to) {
 }
 
 std::optional<Plant> plant_from(std::string_view name) {
-  for (const Plant plant :
-       {Plant::kDeafToGaps, Plant::kHastyCommit, Plant::kMixedView, Plant::kLyingLease,
-        Plant::kForgetfulJournal, Plant::kSilentPowerCut, Plant::kEagerFollower, Plant::kHastyRestart}) {
+  for (const Plant plant : {Plant::kDeafToGaps, Plant::kHastyCommit, Plant::kMixedView, Plant::kLyingLease,
+                            Plant::kForgetfulJournal, Plant::kSilentPowerCut, Plant::kEagerFollower,
+                            Plant::kHastyRestart, Plant::kSilentRunner}) {
     if (name == to_string(plant)) return plant;
   }
   return std::nullopt;

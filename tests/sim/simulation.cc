@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "daemon/limits.h"
 #include "protocol/limits.h"
 #include "watcher/limits.h"
 
@@ -17,6 +18,9 @@ namespace {
 /// backoff once, with room. With lost events the watcher's slow rescan comes on top, unless somebody asks for
 /// a refresh.
 constexpr Duration kPatience = seconds(60);
+/// Until what was run is recorded: a sign of life, and the daemon's delay after a failure. Most of it passes
+/// with kQuiet.
+constexpr Duration kRunsPatience = daemon::limits::kRunsRetry + daemon::limits::kRunsDelay + seconds(3);
 /// And then nothing may happen any more.
 constexpr Duration kQuiet = seconds(4);
 constexpr std::uint64_t kRefreshRequest = 1'000'000;
@@ -67,6 +71,7 @@ Simulation::Simulation(const SimulationOptions& options)
       returns_(verdict_, chronicle_, weather_.fleet.lease,
                weather_.network.slow > 0 ? weather_.network.slowest : Duration::zero()),
       rejoins_(verdict_, weather_.fleet.lease),
+      runs_told_(verdict_),
       bounded_(verdict_),
       // One link more than executors: the observer who asks for a refresh.
       network_(random_.fork(), weather_.executors + 1),
@@ -153,7 +158,10 @@ void Simulation::wire(SimTransport& transport) {
     per_fleet_.requested(request);
     if (const auto* ack = std::get_if<AckRequest>(&request.body); ack && ack->phase == AckPhase::kFailed)
       returns_.trouble(now_);
-    if (link < executors_.size()) returns_.heard(link, now_);
+    if (link < executors_.size()) {
+      returns_.heard(link, now_);
+      check_runs(*executors_[link], request);
+    }
     trace_("request", link, request.body.index());
   };
   transport.on_reply = [this](std::size_t link, const Reply& reply) {
@@ -161,6 +169,22 @@ void Simulation::wire(SimTransport& transport) {
     per_fleet_.replied(joiner == joining_.end() ? nullptr : &joiner->second, reply);
     trace_("reply", link, reply.body.index());
   };
+}
+
+void Simulation::check_runs(const ExecutorProcess& executor, const Request& request) {
+  const auto* alive = std::get_if<AliveRequest>(&request.body);
+  const auto* leave = std::get_if<LeaveRequest>(&request.body);
+  if (alive == nullptr && leave == nullptr) return;
+  const Uuid& sender = alive != nullptr ? alive->executor : leave->executor;
+  if (!executor.up() || executor.id() != sender) return;  // it has died meanwhile
+  if (alive != nullptr)
+    runs_told_.told(executor.number(), alive->runs, alive->runs_repo, executor.runs());
+  else
+    runs_told_.told(executor.number(), leave->runs, leave->runs_repo, executor.runs());
+}
+
+std::optional<std::string> Simulation::untold(const ExecutorProcess& executor) const {
+  return RunsTold::difference(daemon_.journal(), executor.id(), executor.runs());
 }
 
 SimulationResult Simulation::run() {
@@ -273,7 +297,13 @@ void Simulation::settle() {
   if (daemon_.journal().head() != head)
     verdict_.fail("OnlyRises", "an epoch was made although nothing was written any more");
   if (!converged()) verdict_.fail("Converges", "the world left its goal again: " + who_lags());
+  run_until(now_ + kRunsPatience, [this] {
+    return std::ranges::none_of(executors_,
+                                [this](const auto& executor) { return untold(*executor).has_value(); });
+  });
+  if (failed()) return;
   for (auto& executor : executors_) {
+    if (const auto difference = untold(*executor)) runs_told_.at_rest(executor->number(), *difference);
     bounded_.modules_alive(executor->number(), executor->loader().modules_alive(),
                            executor->view() ? executor->view()->modules().size() : 0);
     // Acks, joins and drains have all been answered: only signs of life are left.

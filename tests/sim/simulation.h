@@ -74,6 +74,7 @@ class Simulation {
   void step_executor(ExecutorProcess& executor);
   void start_daemon();
   void wire(SimTransport& transport);
+  void check_runs(const ExecutorProcess& executor, const Request& request);
 
   // What goes wrong.
   void act();
@@ -89,6 +90,8 @@ class Simulation {
   void observe(ExecutorProcess& executor);
   [[nodiscard]] bool converged() const;
   [[nodiscard]] std::string who_lags() const;
+  /// What is not recorded of the runs of one executor.
+  [[nodiscard]] std::optional<std::string> untold(const ExecutorProcess& executor) const;
   void ask_for_refresh();
   void start_executor(ExecutorProcess& executor);
   void stop_executor(ExecutorProcess& executor, bool says_goodbye);
@@ -115,6 +118,7 @@ class Simulation {
   InTime in_time_;
   Returns returns_;
   Rejoins rejoins_;
+  RunsTold runs_told_;
   Bounded bounded_;
 
   SimNetwork network_;

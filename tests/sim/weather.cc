@@ -27,6 +27,8 @@ const char* to_string(Plant plant) {
       return "eager-follower";
     case Plant::kHastyRestart:
       return "hasty-restart";
+    case Plant::kSilentRunner:
+      return "silent-runner";
   }
   return "none";
 }

@@ -21,7 +21,8 @@ enum class Plant : std::uint8_t {
   kForgetfulJournal,  // after a crash the disk holds an older journal
   kSilentPowerCut,    // a power cut that the next daemon cannot know of
   kEagerFollower,     // a client that switches when only canaries shall
-  kHastyRestart       // a daemon that decides after a start before those that ran are back
+  kHastyRestart,      // a daemon that decides after a start before those that ran are back
+  kSilentRunner       // a client that leaves out a part of its runs and takes it for told
 };
 [[nodiscard]] const char* to_string(Plant plant);
 

@@ -73,7 +73,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Mistake{Plant::kMixedView, "PerProcess"}, Mistake{Plant::kLyingLease, "NeverTorn"},
                       Mistake{Plant::kForgetfulJournal, "OnlyRises"},
                       Mistake{Plant::kSilentPowerCut, "OnlyRises"},
-                      Mistake{Plant::kEagerFollower, "PerFleet"}, Mistake{Plant::kHastyRestart, "Rejoins"}),
+                      Mistake{Plant::kEagerFollower, "PerFleet"}, Mistake{Plant::kHastyRestart, "Rejoins"},
+                      Mistake{Plant::kSilentRunner, "RunsTold"}),
     [](const auto& planted) {
       std::string name = to_string(planted.param.plant);
       std::erase(name, '-');

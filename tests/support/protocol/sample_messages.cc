@@ -87,6 +87,7 @@ std::vector<std::pair<std::string, Request>> sample_requests() {
   AliveRequest ran = alive;
   ran.runs = {{"scorer", 3, 40, 1'200'000'000, 90'000'000, 1'764'000'000'005'000'000},
               {"base", 1, 1, 250, 250, 1'764'000'000'004'000'000}};
+  ran.runs_repo = sample_uuid(0x10);
   AckRequest failed{
       sample_uuid(0x30), 8, AckPhase::kFailed, {{"scorer", "undefined symbol: fast_path"}}, 950};
   AckRequest applied{sample_uuid(0x30), 8, AckPhase::kApplied, {}, 1'250};
@@ -107,7 +108,7 @@ std::vector<std::pair<std::string, Request>> sample_requests() {
       {"request_ack_failed", {8, failed}},
       {"request_ack_applied", {9, applied}},
       {"request_leave", {10, LeaveRequest{sample_uuid(0x30)}}},
-      {"request_leave_runs", {10, LeaveRequest{sample_uuid(0x30), ran.runs}}},
+      {"request_leave_runs", {10, LeaveRequest{sample_uuid(0x30), ran.runs, ran.runs_repo}}},
       {"request_runs", {16, RunsRequest{"scor", 1'000}}},
       {"request_refresh", {11, RefreshRequest{}}},
       {"request_status", {std::uint64_t{1} << 63, StatusRequest{}}},

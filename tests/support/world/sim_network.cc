@@ -168,7 +168,10 @@ std::size_t SimTransport::publish(const Event& event) {
 void SimLink::send(const Request& request) {
   ++requests;
   if (std::holds_alternative<BlobRequest>(request.body)) ++blob_requests;
-  network_.send_request(link_, encode(request));
+  if (!before_send) return network_.send_request(link_, encode(request));
+  Request changed = request;
+  before_send(changed);
+  network_.send_request(link_, encode(changed));
 }
 
 void SimLink::subscribe(const std::string& endpoint) {

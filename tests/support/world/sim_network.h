@@ -130,6 +130,8 @@ class SimLink final : public Link {
   bool heard = false;
   /// The planted bug: the client gets what this makes of its mail.
   std::function<std::vector<LinkInput>(LinkInput)> tamper;
+  /// Changes what is sent.
+  std::function<void(Request&)> before_send;
 
   void send(const Request& request) override;
   void subscribe(const std::string& endpoint) override;

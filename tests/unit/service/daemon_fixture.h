@@ -32,12 +32,21 @@ class Executor {
     link_->subscribe({});
   }
   void join(Uuid repo = {}) { ask(JoinRequest{identity_, repo, runs}); }
-  void leave(std::vector<RunReport> runs_told = {}) { ask(LeaveRequest{identity_.id, std::move(runs_told)}); }
+  void leave(std::vector<RunReport> runs_told = {}) {
+    ask(LeaveRequest{identity_.id, std::move(runs_told), last_snapshot.daemon.repo});
+  }
   void alive(std::vector<std::string> notes = {}) {
     ask(AliveRequest{identity_.id, ExecutorState::kLive, runs, {}, 0, std::move(notes)});
   }
   void tell(std::vector<RunReport> runs_told) {
-    ask(AliveRequest{identity_.id, ExecutorState::kLive, runs, {}, 0, {}, std::move(runs_told)});
+    ask(AliveRequest{identity_.id,
+                     ExecutorState::kLive,
+                     runs,
+                     {},
+                     0,
+                     {},
+                     std::move(runs_told),
+                     last_snapshot.daemon.repo});
   }
   [[nodiscard]] const ExecutorIdentity& identity() const { return identity_; }
   void ask(RequestBody body) { link_->send({++last_id_, std::move(body)}); }

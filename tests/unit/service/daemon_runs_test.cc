@@ -127,6 +127,7 @@ TEST_F(DaemonRunsTest, OnlyMembersCountAndTheGoodbyeToo) {
   write({{"m", "1"}});
   executors.push_back(std::make_unique<Executor>(transport, "stranger"));
   Executor& stranger = *executors.back();
+  stranger.last_snapshot = one.last_snapshot;
   stranger.tell({{"m", 1, 100, 1, 1, 1}});
   stranger.leave({{"m", 1, 100, 1, 1, 1}});
   one.leave({{"m", 1, 5, 50, 20, 5}});
@@ -135,6 +136,16 @@ TEST_F(DaemonRunsTest, OnlyMembersCountAndTheGoodbyeToo) {
   ASSERT_EQ(runs.size(), 1U);
   EXPECT_EQ(runs[0].executor, one.identity());
   EXPECT_EQ(runs[0].run.runs, 5U);
+}
+
+TEST_F(DaemonRunsTest, VersionsOfAnotherHistoryMeanNothing) {
+  Executor& one = add("w1");
+  write({{"m", "1"}});
+  one.last_snapshot.daemon.repo = Uuid::random();
+  one.tell({{"m", 1, 5, 50, 20, 5}});
+  one.leave({{"m", 1, 5, 50, 20, 5}});
+  settle();
+  EXPECT_TRUE(runs_of(one).empty());
 }
 
 TEST_F(DaemonRunsTest, TheEndOfTheDaemonWritesWhatWaits) {

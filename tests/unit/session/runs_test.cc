@@ -50,6 +50,7 @@ TEST_F(RunReportsTest, WhatHasChangedIsToldOnceAndThenNotAgain) {
   run_with_heartbeats(seconds(1));
   EXPECT_EQ(told(), (Told{{{"a", 1}, 3}}));
   const AliveRequest first = daemon.alives.back();
+  EXPECT_EQ(first.runs_repo, daemon.id.repo);
   ASSERT_EQ(first.runs.size(), 1U);
   EXPECT_GT(first.runs[0].total_ns, 0U);
   EXPECT_GE(first.runs[0].total_ns, first.runs[0].longest_ns);
