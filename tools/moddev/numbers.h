@@ -1,4 +1,4 @@
-// Whole numbers on the command line: what is none, or does not fit, is an error and never another number.
+// Numbers on the command line: what is none, or does not fit, is an error and never another number.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -11,5 +11,8 @@ namespace moddev::tools {
 /// number, what is too large for the largest, and 010 for eight.
 [[nodiscard]] CLI::Validator whole_number(std::uint64_t least,
                                           std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
+
+/// For Option::transform(): a decimal number, as "0.5" or "1e3", within these.
+[[nodiscard]] CLI::Validator seconds(double least, double most);
 
 }  // namespace moddev::tools

@@ -322,12 +322,12 @@ void add_supervise(CLI::App& program, Invocation& chosen) {
   command
       ->add_option("--ready-timeout", flags->ready_timeout_s, "A new worker has so long to become ready [30]")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.001, 86'400.0));
+      ->transform(seconds(0.001, 86'400));
   command
       ->add_option("--drain-timeout", flags->drain_timeout_s,
                    "A worker has so long to finish after SIGTERM, then it is killed [30]")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.001, 86'400.0));
+      ->transform(seconds(0.001, 86'400));
   command
       ->add_option(
           "--cycle", flags->cycle,

@@ -45,7 +45,9 @@ std::string explain(const CLI::App& program, const CLI::ParseError& problem) {
   std::string text = problem.what();
   // Without its flag a value looks like one argument too many: the flag is the slip.
   std::string extra;
-  for (const std::string& remaining : command.remaining()) {
+  const bool wrong_value = problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::ValidationError) ||
+                           problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::ConversionError);
+  for (const std::string& remaining : wrong_value ? std::vector<std::string>{} : command.remaining()) {
     if (extra.empty() || (remaining.starts_with("-") && !extra.starts_with("-"))) extra = remaining;
   }
   if (!extra.empty()) text = explain_extra(program, command, extra);

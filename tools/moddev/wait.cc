@@ -160,7 +160,7 @@ void add_wait(CLI::App& program, Invocation& chosen) {
                     "refused, or executors died of it: 1 at once, with the reason");
   command->add_option("--timeout", flags->timeout_s, "Give up after so long, with 1 [60]")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.0, 1e7));
+      ->transform(seconds(0, 10'000'000));
   command->add_option("--endpoint", flags->endpoint, kEndpointHelp)->type_name("ENDPOINT");
   command->callback([flags, &chosen] { chosen = [flags] { return run_wait(*flags); }; });
 }

@@ -419,7 +419,7 @@ void add_watch(CLI::App& program, Invocation& chosen) {
       ->add_option("--canary-time", flags->canary_time_s,
                    "The others follow when the canaries have lived with it for so long [10]")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.001, 86'400.0));
+      ->transform(seconds(0.001, 86'400));
   command
       ->add_option("--config", flags->configuration_file,
                    "This file instead of the moddev.toml found upwards from DIR")

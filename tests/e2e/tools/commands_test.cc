@@ -44,6 +44,7 @@ TEST(Program, HelpAndVersionGoToStandardOutput) {
     const Ran of_command = yard.run({command, "--help"});
     EXPECT_EQ(of_command.exit_code, 0);
     EXPECT_THAT(of_command.out, HasSubstr(std::string("Usage: moddev ") + command));
+    EXPECT_EQ(of_command.out.find("FLOAT"), std::string::npos) << "for people: " << command;
   }
   const Ran nothing = yard.run({});
   EXPECT_EQ(nothing.exit_code, 2);

@@ -19,6 +19,7 @@ std::string told(std::vector<std::string> arguments) {
   add_wait(program, chosen);
   add_diff(program, chosen);
   add_rollback(program, chosen);
+  add_supervise(program, chosen);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants it
   try {
     program.parse(arguments);
@@ -79,6 +80,27 @@ TEST(Usage, ANumberThatDoesNotFitIsAnError) {
             "--epoch: '1e3' is no whole number from 1 on. See `moddev wait --help`.");
   EXPECT_EQ(told({"watch", "a", "--debounce", "60001"}),
             "--debounce: '60001' is too large: the largest is 60000. See `moddev watch --help`.");
+}
+
+// It was told as "Value -1 not in range 0.000000 to 10000000.000000".
+TEST(Usage, SecondsAreToldAsPeopleWriteThem) {
+  EXPECT_EQ(told({"wait", "--live", "--timeout", "0.5"}), "");
+  EXPECT_EQ(told({"wait", "--live", "--timeout", "1e3"}), "");
+  EXPECT_EQ(told({"wait", "--live", "--timeout", "-1"}),
+            "--timeout: '-1' is no number of seconds from 0 to 10000000. See `moddev wait --help`.");
+  for (const char* none : {"x", "", "nan", "inf", "5s", "0x10"})
+    EXPECT_NE(told({"wait", "--live", "--timeout", none}), "") << none;
+  EXPECT_EQ(told({"watch", "a", "--canary-time", "0"}),
+            "--canary-time: '0' is no number of seconds from 0.001 to 86400. See `moddev watch --help`.");
+}
+
+// What was to run was taken for the slip: "'--' is one argument too many".
+TEST(Usage, AWrongValueBeforeACommandIsTheSlip) {
+  EXPECT_EQ(
+      told({"supervise", "--ready-timeout", "0", "--", "./server", "--port", "80"}),
+      "--ready-timeout: '0' is no number of seconds from 0.001 to 86400. See `moddev supervise --help`.");
+  EXPECT_EQ(told({"supervise", "--workers", "0", "--", "./server"}),
+            "--workers: '0' is too small: the smallest is 1. See `moddev supervise --help`.");
 }
 
 }  // namespace
