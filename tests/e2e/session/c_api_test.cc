@@ -23,6 +23,14 @@ TEST(CApi, EveryFunctionDoesWhatItsHeaderSays) {
   const Ran ran = run({MODDEV_C_API_CHECK}, here.environment());
   EXPECT_EQ(ran.exit_code, 0);
   EXPECT_EQ(ran.output, "");
+  // All of it was done under one pin, and told with the goodbye.
+  std::string stats;
+  await([&] {
+    stats = run({MODDEV_PROGRAM, "stats", "scorer", "--json"}, here.environment()).output;
+    return stats.find(R"("runs":0)") == std::string::npos;
+  });
+  EXPECT_NE(stats.find(R"("runs":1,"run_executors":1,)"), std::string::npos) << stats;
+  EXPECT_NE(stats.find(R"("last_run_by":{"id":")"), std::string::npos) << stats;
 }
 
 TEST(CApi, TheGraceDecidesWhetherWhatRanLastRunsWithoutADaemon) {
