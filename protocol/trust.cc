@@ -1,5 +1,9 @@
 #include "protocol/trust.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -34,21 +38,33 @@ Error unusable(std::string what) {
   return {ErrorCode::kInvalidArgument, std::move(what), 0};
 }
 
+/// Callers without a key, as rules and the audit call them, and words that a person takes for one.
+constexpr std::array<std::string_view, 15> kReservedNames = {
+    "you",     "user",     "others",    "other",  "me",      "owner",    "root", "anyone",
+    "anybody", "everyone", "everybody", "nobody", "someone", "somebody", "all"};
+
+bool is_reserved(std::string_view name) {
+  std::string lower(name);
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return std::find(kReservedNames.begin(), kReservedNames.end(), lower) != kReservedNames.end();
+}
+
+/// Strangers are told of by their address.
+bool is_address(std::string_view name) {
+  const std::string host(name.substr(0, name.find('%')));
+  in6_addr address{};
+  return ::inet_pton(AF_INET, host.c_str(), &address) == 1 ||
+         ::inet_pton(AF_INET6, host.c_str(), &address) == 1;
+}
+
 Status check_name(TrustKind kind, std::string_view name) {
-  if (kind == TrustKind::kDaemon) {
-    const auto endpoint = parse_endpoint(name);
-    if (!endpoint) return endpoint.error();
-    if (endpoint->host == "*" || (endpoint->scheme == Endpoint::Scheme::kTcp && !endpoint->port))
-      return unusable("'" + std::string(name) + "' names no one place; write tcp://HOST:PORT.");
-    return {};
-  }
-  const bool sane = !name.empty() && name.size() <= limits::kTrustNameBytes && !name.starts_with('#') &&
-                    std::all_of(name.begin(), name.end(), [](char c) {
-                      return static_cast<unsigned char>(c) > 0x20 && c != 0x7f && c != '*' && c != '"';
-                    });
-  if (sane) return {};
-  return unusable("'" + std::string(name.substr(0, 80)) + "' is no name for a key: 1 to " +
-                  std::to_string(limits::kTrustNameBytes) + " characters, no spaces, no '*'.");
+  if (kind != TrustKind::kDaemon) return validate_key_name(name);
+  const auto endpoint = parse_endpoint(name);
+  if (!endpoint) return endpoint.error();
+  if (endpoint->host == "*" || (endpoint->scheme == Endpoint::Scheme::kTcp && !endpoint->port))
+    return unusable("'" + std::string(name) + "' names no one place; write tcp://HOST:PORT.");
+  return {};
 }
 
 }  // namespace
@@ -63,6 +79,21 @@ std::string_view to_string(TrustKind kind) {
       break;
   }
   return "client";
+}
+
+Status validate_key_name(std::string_view name) {
+  const bool sane = !name.empty() && name.size() <= limits::kTrustNameBytes && !name.starts_with('#') &&
+                    std::all_of(name.begin(), name.end(), [](char c) {
+                      return static_cast<unsigned char>(c) > 0x20 && c != 0x7f && c != '*' && c != '"';
+                    });
+  if (!sane || name.find("://") != std::string_view::npos) {
+    return unusable("'" + std::string(name.substr(0, 80)) + "' is no name for a key: 1 to " +
+                    std::to_string(limits::kTrustNameBytes) + " characters, no spaces, no '*'.");
+  }
+  if (!is_reserved(name) && !is_address(name)) return {};
+  return unusable("'" + std::string(name) +
+                  "' is no name for a key: rules and the audit could mean somebody without a key by it. Take "
+                  "the name of a machine or a person.");
 }
 
 Result<Trusted> trusted_from(std::string_view who, std::string_view key) {

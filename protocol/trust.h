@@ -37,6 +37,11 @@ struct Trusted {
   friend bool operator==(const Trusted&, const Trusted&) = default;
 };
 
+/// Whether a client's or signer's key may be called so. Not by what rules and the audit call those who came
+/// without a key ("you", "user", "others", an IP address, and words that sound like them): a line of the
+/// audit must not be mistaken. Errors: kInvalidArgument with what would be right.
+[[nodiscard]] Status validate_key_name(std::string_view name);
+
 /// What "WHO KEY" means: an endpoint names a daemon, a signing key a signer, else it is a client. Errors:
 /// kInvalidArgument with what would be right.
 [[nodiscard]] Result<Trusted> trusted_from(std::string_view who, std::string_view key);

@@ -106,6 +106,9 @@ std::string told(const KeygenFlags& flags, const Made& transport, const Made& si
 
 int run_keygen(KeygenFlags flags) {
   if (flags.name.empty()) flags.name = default_name();
+  // A name that nobody could write into a list is noticed here, not there.
+  if (const Status usable = validate_key_name(flags.name); !usable)
+    return failed(usable.error().with_context("--name"));
   const auto directory = configuration_directory();
   if (!directory) return failed(directory.error());
   if (Status made = make_configuration_directory(*directory, ::geteuid()); !made)
@@ -114,9 +117,6 @@ int run_keygen(KeygenFlags flags) {
   if (!transport) return failed(transport.error());
   const auto signing = signing_key(*directory, flags);
   if (!signing) return failed(signing.error());
-  // A name that nobody could write into a list is noticed here, not there.
-  if (const auto usable = trusted_from(flags.name, transport->public_key); !usable)
-    return failed(usable.error());
   return answered(told(flags, *transport, *signing));
 }
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <string>
@@ -71,6 +72,19 @@ TEST(Keygen, AKeyThatOthersCanReadIsNotUsed) {
   const Ran ran = yard.run({"keygen"});
   EXPECT_EQ(ran.exit_code, 1);
   EXPECT_THAT(ran.err, AllOf(HasSubstr("transport.key_secret has mode 0644"), HasSubstr("chmod 600")));
+}
+
+TEST(Keygen, DoesNotTakeANameThatTheAuditUsesForOthers) {
+  Yard yard;
+  const Ran ran = yard.run({"keygen", "--name", "you"});
+  EXPECT_EQ(ran.exit_code, 2);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("'you' is no name for a key"), HasSubstr("--name")));
+  EXPECT_NE(::access((yard.path() + "/home/.config/moddev/transport.key").c_str(), F_OK), 0)
+      << "nothing was made";
+  const std::string key = keys_of(yard)["transport"]["public_key"];
+  EXPECT_EQ(yard.run({"trust", "add", "root", key}).exit_code, 2);
+  EXPECT_EQ(yard.run({"trust", "add", "127.0.0.1", key}).exit_code, 2);
+  EXPECT_THAT(yard.run({"trust", "list"}).out, HasSubstr("Nobody is trusted"));
 }
 
 TEST(Trust, AddsListsAndRemoves) {

@@ -5,10 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
+#include "daemon/access.h"
+#include "daemon/caller.h"
 #include "protocol/private_file.h"
 #include "protocol/signing_key.h"
 #include "protocol/transport_key.h"
@@ -266,6 +269,29 @@ TEST(TrustListTest, WrongLinesAreNamed) {
   EXPECT_THAT(fails("client * " + key + "\n"), HasSubstr("no name for a key"));
   EXPECT_THAT(fails("daemon tcp://*:5 " + key + "\n"), HasSubstr("names no one place"));
   EXPECT_THAT(fails("signer alice " + key + "\n"), HasSubstr("of a client"));
+}
+
+// Or a line of the audit could be mistaken: "you fetched scorer 3".
+TEST(TrustListTest, NamesByWhichOthersAreToldOfAreRefused) {
+  const std::string key = new_transport_keys().public_key;
+  const std::string signer = SigningKey::generate().public_key().to_string();
+  for (const std::string& name :
+       {daemon::Caller{}.who(), std::string(daemon::kOwnUser), std::string("others"), std::string("root"),
+        std::string("anyone"), std::string("everybody"), std::string("User"), std::string("YOU"),
+        std::string("10.0.0.2"), std::string("::1"), std::string("fe80::1%eth0")}) {
+    for (const std::string& one : {key, signer}) {
+      const auto entry = trusted_from(name, one);
+      ASSERT_FALSE(entry) << name;
+      EXPECT_EQ(entry.error().code, ErrorCode::kInvalidArgument);
+      EXPECT_THAT(entry.error().message, HasSubstr("'" + name + "' is no name for a key"));
+    }
+    const auto list = TrustList::parse("# ours\nclient " + name + " " + key + "\n", "trusted");
+    ASSERT_FALSE(list) << name;
+    EXPECT_THAT(list.error().message, HasSubstr("trusted:2: '" + name + "'"));
+  }
+  for (const char* name :
+       {"your-laptop", "user1", "rooted", "10.0.0.2-laptop", "me@example.org", "dead:beef"})
+    EXPECT_TRUE(trusted_from(name, key)) << name;
 }
 
 TEST(TrustListTest, HasALimit) {
