@@ -115,6 +115,11 @@ Result<PublicKey> PublicKey::parse(std::string_view text) {
                      "' is no signer's key: 'ed25519:' and 64 hexadecimal digits are expected.",
                  0};
   }
+  if (crypto_core_ed25519_is_valid_point(digits->bytes.data()) == 0) {
+    return Error{
+        ErrorCode::kInvalidArgument,
+        "'" + std::string(text) + "' is no signer's key: no secret belongs to it. Copy it once more.", 0};
+  }
   return PublicKey{digits->bytes};
 }
 

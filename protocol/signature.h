@@ -26,7 +26,8 @@ struct PublicKey {
 
   /// "ed25519:" and 64 lower-case hexadecimal digits.
   [[nodiscard]] std::string to_string() const;
-  /// Errors: kInvalidArgument.
+  /// Errors: kInvalidArgument, also for bytes that are nobody's key: no point of the curve, one of low order,
+  /// or outside of the group (RFC 8032, 5.1.3; libsodium's crypto_core_ed25519_is_valid_point()).
   [[nodiscard]] static Result<PublicKey> parse(std::string_view text);
   friend auto operator<=>(const PublicKey&, const PublicKey&) = default;
 };

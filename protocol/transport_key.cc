@@ -1,5 +1,6 @@
 #include "protocol/transport_key.h"
 
+#include <sodium.h>
 #include <zmq.h>
 
 #include <array>
@@ -53,6 +54,18 @@ std::string certificate(const TransportKeys& keys, std::string_view name, std::s
   return text;
 }
 
+/// The 32 bytes that 40 characters of Z85 stand for.
+std::optional<std::array<std::uint8_t, kKeyBytes>> decoded(std::string_view text) {
+  if (text.size() != kTransportKeyCharacters) return std::nullopt;
+  constexpr std::string_view kAlphabet =
+      "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
+  // zmq_z85_decode() of 4.3.4 checks less than that.
+  if (text.find_first_not_of(kAlphabet) != std::string_view::npos) return std::nullopt;
+  std::array<std::uint8_t, kKeyBytes> bytes{};
+  if (::zmq_z85_decode(bytes.data(), std::string(text).c_str()) == nullptr) return std::nullopt;
+  return bytes;
+}
+
 }  // namespace
 
 Result<TransportKeys> TransportKeys::generate() {
@@ -66,14 +79,22 @@ Result<TransportKeys> TransportKeys::generate() {
   return TransportKeys{public_key.data(), secret_key.data()};
 }
 
-bool is_transport_key(std::string_view text) {
-  if (text.size() != kTransportKeyCharacters) return false;
-  constexpr std::string_view kAlphabet =
-      "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
-  // zmq_z85_decode() of 4.3.4 checks less than that.
-  if (text.find_first_not_of(kAlphabet) != std::string_view::npos) return false;
-  std::array<std::uint8_t, kKeyBytes> bytes{};
-  return ::zmq_z85_decode(bytes.data(), std::string(text).c_str()) != nullptr;
+Status validate_transport_key(std::string_view text) {
+  const auto bytes = decoded(text);
+  if (!bytes) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "'" + std::string(text.substr(0, 80)) + "' is not 40 characters of Z85.", 0};
+  }
+  // It refuses exactly these points (libsodium 1.0.18, crypto_scalarmult/curve25519); which scalar does not
+  // matter.
+  const std::array<std::uint8_t, crypto_scalarmult_SCALARBYTES> scalar{1};
+  std::array<std::uint8_t, crypto_scalarmult_BYTES> shared{};
+  if (crypto_scalarmult_curve25519(shared.data(), scalar.data(), bytes->data()) == 0) return {};
+  return Error{
+      ErrorCode::kRefused,
+      "'" + std::string(text) +
+          "' looks like a key, but anybody could pretend to have it. `moddev keygen` makes real ones.",
+      0};
 }
 
 std::string transport_key_text(std::span<const std::byte, kKeyBytes> key) {
@@ -99,7 +120,11 @@ std::string transport_secret_text(const TransportKeys& keys, std::string_view na
 Result<std::string> parse_transport_public_key(std::string_view text, const std::string& file) {
   auto key = value_of(text, "public-key");
   if (!key) return malformed(file, "it has no public-key");
-  if (!is_transport_key(*key)) return malformed(file, "its public-key is not 40 characters of Z85");
+  if (const Status valid = validate_transport_key(*key); !valid) {
+    return malformed(file, valid.error().code == ErrorCode::kRefused
+                               ? "its public-key is one that anybody could pretend to have"
+                               : "its public-key is not 40 characters of Z85");
+  }
   return std::move(*key);
 }
 
@@ -108,7 +133,7 @@ Result<TransportKeys> parse_transport_keys(std::string_view text, const std::str
   if (!public_key) return public_key.error();
   auto secret_key = value_of(text, "secret-key");
   if (!secret_key) return malformed(file, "it has no secret-key (the secret is in the file NAME.key_secret)");
-  if (!is_transport_key(*secret_key)) return malformed(file, "its secret-key is not 40 characters of Z85");
+  if (!decoded(*secret_key)) return malformed(file, "its secret-key is not 40 characters of Z85");
   KeyText derived{};
   if (::zmq_curve_public(derived.data(), secret_key->c_str()) != 0 || *public_key != derived.data())
     return malformed(file, "its public-key is not the one of its secret-key");

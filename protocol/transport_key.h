@@ -25,8 +25,13 @@ struct TransportKeys {
   static Result<TransportKeys> generate();
 };
 
-/// Whether `text` is a key: 40 characters of Z85 that stand for 32 bytes.
-[[nodiscard]] bool is_transport_key(std::string_view text);
+/// Whether `text` is a public key: 40 characters of Z85 that stand for 32 bytes. Errors: kInvalidArgument;
+/// kRefused for one of the few points of Curve25519 of low order, with which anybody could pretend to have it
+/// (https://cr.yp.to/ecdh.html#validate).
+[[nodiscard]] Status validate_transport_key(std::string_view text);
+[[nodiscard]] inline bool is_transport_key(std::string_view text) {
+  return validate_transport_key(text).ok();
+}
 
 /// 32 bytes, as ZAP tells them, as text.
 [[nodiscard]] std::string transport_key_text(std::span<const std::byte, 32> key);

@@ -103,7 +103,10 @@ Result<Trusted> trusted_from(std::string_view who, std::string_view key) {
     if (entry.kind == TrustKind::kDaemon)
       return unusable("A daemon is known by its transport key (40 characters), not by a signing key.");
     entry.kind = TrustKind::kSigner;
-  } else if (!is_transport_key(key)) {
+  } else if (key.starts_with("ed25519:")) {
+    return PublicKey::parse(key).error();
+  } else if (const Status valid = validate_transport_key(key); !valid) {
+    if (valid.error().code == ErrorCode::kRefused) return unusable(valid.error().message);
     return unusable(
         "'" + std::string(key.substr(0, 80)) +
         "' is no key: `moddev keygen` prints both kinds, the transport key with 40 characters and "

@@ -131,7 +131,11 @@ Result<KeyChoice> discover_keys(const std::string& explicit_key,
   if (choice.key_file.empty()) choice.key_named_by.clear();
   if (choice.daemon_keys.empty()) choice.daemon_keys_named_by.clear();
   for (const std::string& key : choice.daemon_keys) {
-    if (is_transport_key(key)) continue;
+    const Status valid = validate_transport_key(key);
+    if (valid) continue;
+    if (valid.error().code == ErrorCode::kRefused)
+      return Error{ErrorCode::kInvalidArgument, choice.daemon_keys_named_by + ": " + valid.error().message,
+                   0};
     return Error{ErrorCode::kInvalidArgument,
                  "'" + key.substr(0, 80) + "' from " + choice.daemon_keys_named_by +
                      " is no daemon's key: it has 40 characters of Z85. `moddev keygen` prints it where the "

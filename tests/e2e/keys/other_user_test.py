@@ -16,6 +16,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "world")
 from fleet import Fleet, check, main  # noqa: E402
 
 NOBODY = 65534
+# A public key of RFC 8032, 7.1.
+STRANGER = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
 # What he tries with each path that he is told: to read, list, write, make, remove, connect.
 TRIES = """
 import os, socket, sys
@@ -138,7 +140,7 @@ def test(arguments):
         raise SystemExit(77)
     with tempfile.TemporaryDirectory(prefix="moddev-other-user-") as place, Fleet(arguments.moddev, arguments.compiler,
                                                                                    place) as fleet:
-        for words in (("keygen",), ("trust", "add", "laptop", "ed25519:" + "3d" * 32)):
+        for words in (("keygen",), ("trust", "add", "laptop", "ed25519:" + STRANGER)):
             done = fleet.run(*words)
             check(done.returncode == 0, done.stderr)
         fleet.rename_into_place(1)

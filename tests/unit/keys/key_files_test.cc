@@ -137,6 +137,54 @@ TEST_F(KeyFiles, WhatIsNoKeyIsNoKey) {
   EXPECT_FALSE(is_transport_key(""));
 }
 
+/// 32 bytes from 64 hexadecimal digits.
+std::array<std::byte, 32> bytes_from(std::string_view digits) {
+  std::array<std::byte, 32> bytes{};
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<std::byte>(std::stoi(std::string(digits.substr(2 * i, 2)), nullptr, 16));
+  return bytes;
+}
+
+// Points of low order of Curve25519 (https://cr.yp.to/ecdh.html#validate): whatever the other side's secret
+// is, everybody knows what comes out, and could pretend to be whoever is trusted by such a key.
+TEST_F(KeyFiles, KeysThatEverybodyHasTheSecretOfAreNoKeys) {
+  for (const char* digits : {"0000000000000000000000000000000000000000000000000000000000000000",
+                             "0100000000000000000000000000000000000000000000000000000000000000",
+                             "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+                             "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+                             "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+                             "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+                             "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+                             "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"}) {
+    const std::string key = transport_key_text(bytes_from(digits));
+    EXPECT_FALSE(is_transport_key(key)) << digits;
+    const auto entry = trusted_from("laptop", key);
+    ASSERT_FALSE(entry) << digits;
+    EXPECT_THAT(entry.error().message, HasSubstr("pretend to have it"));
+    const auto list = TrustList::parse("client laptop " + key + "\n", "trusted");
+    ASSERT_FALSE(list) << digits;
+    EXPECT_THAT(list.error().message, HasSubstr("trusted:1: "));
+    EXPECT_FALSE(TrustList::parse("daemon tcp://10.0.0.1:7070 " + key + "\n", "trusted")) << digits;
+  }
+}
+
+// The same for Ed25519 (RFC 8032), and what is no point of the curve at all: a key that was not copied whole.
+TEST_F(KeyFiles, SigningKeysThatNoSecretBelongsToAreNoKeys) {
+  for (const char* digits : {"0000000000000000000000000000000000000000000000000000000000000000",
+                             "0100000000000000000000000000000000000000000000000000000000000000",
+                             "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+                             "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+                             "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+                             "0200000000000000000000000000000000000000000000000000000000000000"}) {
+    const std::string key = "ed25519:" + std::string(digits);
+    EXPECT_FALSE(PublicKey::parse(key)) << digits;
+    const auto list = TrustList::parse("#\nsigner alice " + key + "\n", "trusted");
+    ASSERT_FALSE(list) << digits;
+    EXPECT_THAT(list.error().message, AllOf(HasSubstr("trusted:2: "), HasSubstr("no secret belongs to it")))
+        << digits;
+  }
+}
+
 TEST_F(KeyFiles, ASecretIsNeverReplacedUnasked) {
   const std::string file = path("s");
   ASSERT_TRUE(write_private_file(file, "one", Secrecy::kSecret, Existing::kKeep));

@@ -199,10 +199,16 @@ TEST_F(Discovery, WhatIsNoDaemonsKeyIsToldWithItsPlace) {
   EXPECT_EQ(keys.error().code, ErrorCode::kInvalidArgument);
   EXPECT_NE(keys.error().message.find("'nonsense' from MODDEV_DAEMON_KEY"), std::string::npos)
       << keys.error().message;
+  here.moddev_daemon_key = std::string(40, '0');
+  const auto nobodys = discover_keys("", {}, here);
+  ASSERT_FALSE(nobodys);
+  EXPECT_NE(nobodys.error().message.find("MODDEV_DAEMON_KEY"), std::string::npos) << nobodys.error().message;
+  EXPECT_NE(nobodys.error().message.find("pretend to have it"), std::string::npos);
 }
 
-const std::string kAlice = "ed25519:" + std::string(63, '0') + "1";
-const std::string kBob = "ed25519:" + std::string(63, '0') + "2";
+// Public keys of RFC 8032, 7.1.
+const std::string kAlice = "ed25519:3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+const std::string kBob = "ed25519:fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025";
 
 class Lists : public Discovery {
  protected:
