@@ -1,8 +1,11 @@
 // Opening the journal: locking, making, bringing up to date, checking, setting aside. Recording and asking
 // are in journal.cc.
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <fstream>
@@ -11,6 +14,7 @@
 #include "daemon/journal_schema.h"
 #include "daemon/journal_state.h"
 #include "daemon/limits.h"
+#include "protocol/descriptor.h"
 
 namespace moddev::daemon {
 namespace {
@@ -46,6 +50,28 @@ bool blobs_are_left(const fs::path& path) {
   return false;
 }
 
+/// Makes `path` for its user alone, or takes from others what they may with an older one: it tells who did
+/// what. SQLite would make it readable for all, and gives its companions the same mode. Must come before
+/// SQLite opens it, whose locks would go with our descriptor.
+Status make_private(const std::string& path, int flags) {
+  const Descriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags, 0600));
+  struct stat info {};
+  if (!file) {
+    const int why = errno;
+    if (why == ENOENT && flags == 0) return {};
+    const bool ours = ::stat(path.c_str(), &info) == 0 && info.st_uid == ::geteuid();
+    Error error = errno_error("cannot write the history '" + path + "'", why);
+    if (why == EACCES && ours)
+      error.message += "; run `chmod 600 " + path + "`, or move it away to begin a new one";
+    if ((why == EACCES && !ours) || why == EISDIR) error.message += "; move it away to begin a new one";
+    return error;
+  }
+  if (::fstat(file.get(), &info) != 0) return errno_error("cannot look at the history '" + path + "'", errno);
+  if ((info.st_mode & 077) == 0) return {};
+  if (::fchmod(file.get(), info.st_mode & 0700) == 0) return {};
+  return errno_error("cannot keep others from the history '" + path + "'", errno);
+}
+
 }  // namespace
 
 std::uint64_t inode_of(const fs::path& path) {
@@ -61,6 +87,10 @@ std::string current_boot_id() {
 }
 
 Status Journal::State::open_file(bool existed, WallTime now) {
+  if (path != kInMemory) {
+    MODDEV_TRY(make_private(path.string(), O_CREAT));
+    for (const char* companion : {"-wal", "-shm"}) MODDEV_TRY(make_private(path.string() + companion, 0));
+  }
   auto file = sqlite::Database::open(path);
   if (!file) return file.error();
   db = std::move(*file);

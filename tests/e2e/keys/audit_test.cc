@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -97,6 +98,28 @@ TEST(Audit, TellsOfFriendsAndStrangersAlsoAfterTheDaemonHasEnded) {
   const Ran wrong = there.run({"audit", "--since", "soon"});
   EXPECT_EQ(wrong.exit_code, 2);
   EXPECT_THAT(wrong.err, HasSubstr("'soon' is no time"));
+}
+
+TEST(Audit, AHistoryThatMayNotBeWrittenIsNamedWithItsCure) {
+  Yard yard;
+  yard.write_module("scorer", 1);
+  {
+    Process daemon = yard.watch();
+    daemon.event("committed");
+    daemon.signal(SIGTERM);
+    EXPECT_EQ(daemon.wait(), 0);
+  }
+  std::string journal;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(yard.path() + "/state"))
+    if (entry.path().filename() == "journal.sqlite") journal = entry.path();
+  ASSERT_EQ(::chmod(journal.c_str(), 0400), 0);
+  yard.drop_power();
+  const Ran ran = yard.run({"watch", yard.build()});
+  EXPECT_EQ(ran.exit_code, 1);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr(journal), HasSubstr("chmod 600"), HasSubstr("move it away")));
+  ASSERT_EQ(::chmod(journal.c_str(), 0600), 0);
+  Process daemon = yard.watch();
+  EXPECT_EQ(yard.run({"status"}).exit_code, 0);
 }
 
 TEST(Audit, SaysWhereItIsWhenItIsNotHere) {

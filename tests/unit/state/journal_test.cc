@@ -1,8 +1,11 @@
 #include "daemon/journal.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 
 #include "daemon/limits.h"
 #include "tests/support/state/scratch.h"
@@ -33,6 +36,32 @@ TEST_F(JournalTest, BeginsEmptyUnderANewRepo) {
   EXPECT_EQ(journal->head(), 0U);
   EXPECT_EQ(journal->committed(), Manifest{});
   EXPECT_TRUE(journal->last_versions().empty());
+}
+
+// It tells who did what, and SQLite makes files for everybody to read.
+TEST_F(JournalTest, IsForItsUserAloneWhereverItLies) {
+  std::filesystem::permissions(path.parent_path(), std::filesystem::perms(0755));
+  const auto mode_of = [&](const std::string& companion) {
+    struct stat info {};
+    EXPECT_EQ(::stat((path.string() + companion).c_str(), &info), 0) << companion;
+    return info.st_mode & 07777;
+  };
+  const mode_t before = ::umask(0);
+  {
+    const auto journal = open_journal(path);
+    commit(*journal, {{"scorer", content("a")}}, 1);
+    for (const char* companion : {"", "-wal", "-shm"}) EXPECT_EQ(mode_of(companion), 0600U) << companion;
+  }
+  ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
+  for (const char* companion : {"-wal", "-shm"}) {
+    std::ofstream(path.string() + companion) << "";
+    ASSERT_EQ(::chmod((path.string() + companion).c_str(), 0666), 0);
+  }
+  const auto journal = open_journal(path, 10);
+  ::umask(before);
+  EXPECT_EQ(journal->head(), 1U) << "an older one is tightened, and goes on";
+  commit(*journal, {{"scorer", content("b")}}, 11);
+  for (const char* companion : {"", "-wal", "-shm"}) EXPECT_EQ(mode_of(companion), 0600U) << companion;
 }
 
 TEST_F(JournalTest, RemembersEverythingAcrossRestarts) {
