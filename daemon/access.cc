@@ -146,8 +146,10 @@ class Veil {
     reply.pending->manifest_digest = next.digest();
   }
   void operator()(ManifestReply& reply) const { veil(reply.manifest); }
+  void operator()(ModuleReply& reply) const { veil(reply.module); }
   void operator()(StatusReply& reply) const {
     std::erase_if(reply.modules, [this](const ModuleEntry& entry) { return hidden(entry.name); });
+    for (ModuleEntry& entry : reply.modules) veil(entry);
     veil(reply.holds);
     for (ExecutorStatus& executor : reply.executors) executor.detail.clear();  // may name modules
   }
@@ -159,6 +161,7 @@ class Veil {
       entry.changes_total = entry.changes.size();
       std::erase_if(entry.failures,
                     [this](const ExecutorFailure& failure) { return hidden(failure.module); });
+      for (ExecutorFailure& failure : entry.failures) failure.error = kWithheld;
     }
   }
   void operator()(RunsReply& reply) const {
@@ -168,16 +171,38 @@ class Veil {
     veil(reply.changes);
     veil(reply.holds);
   }
+  void operator()(RefreshReply& reply) const { veil(reply.unpublished); }
+  void operator()(BuildReply& reply) const { veil(reply.unpublished); }
+  void operator()(ErrorReply& reply) const {
+    if (reply.code == ErrorCode::kRefused)
+      reply.message = "The executors refuse it, so everyone keeps what is live. " + std::string(kWithheld);
+  }
   template <typename Other>
   void operator()(Other& /*reply*/) const {}
 
  private:
+  /// In the place of a text that may name modules: a loader's reason, a file's.
+  static constexpr std::string_view kWithheld = "The reason is told to those who may know every module.";
+
   [[nodiscard]] bool hidden(std::string_view module) const { return !rules_.may_know(caller_, module); }
+  /// A module that it may know can need one that it may not.
+  void veil(ModuleEntry& entry) const {
+    std::erase_if(entry.depends_on, [this](const std::string& needed) { return hidden(needed); });
+  }
   void veil(Manifest& manifest) const {
     std::erase_if(manifest.modules, [this](const auto& module) { return hidden(module.first); });
+    for (auto& [name, entry] : manifest.modules) veil(entry);
   }
   void veil(std::vector<ModuleChange>& changes) const {
     std::erase_if(changes, [this](const ModuleChange& change) { return hidden(change.module.name); });
+    for (ModuleChange& change : changes) veil(change.module);
+  }
+  void veil(std::vector<UnpublishedFile>& files) const {
+    std::erase_if(files, [this](const UnpublishedFile& file) {
+      const auto module = identify_module(file.path);
+      return !module || hidden(module->name);
+    });
+    for (UnpublishedFile& file : files) file.reason = kWithheld;
   }
   void veil(std::vector<HoldReport>& holds) const {
     std::erase_if(holds, [this](const HoldReport& hold) { return hidden(hold.module); });

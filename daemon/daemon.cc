@@ -418,7 +418,9 @@ void Daemon::State::answer_refreshes(TimePoint now) {
             return file.why != watcher::Unpublished::Why::kWriting || file.since <= refresh.since;
           },
           reply);
-      transport.reply(refresh.peer, {refresh.id, std::move(reply)});
+      ReplyBody body = std::move(reply);
+      conceal(options.access, refresh.peer.caller, body);
+      transport.reply(refresh.peer, {refresh.id, std::move(body)});
       return true;
     }
     if (now - refresh.since < limits::kRefreshPatience) return false;
@@ -448,6 +450,7 @@ void Daemon::State::answer_builds(TimePoint now) {
             *reply);
       }
     }
+    conceal(options.access, answer.peer.caller, answer.reply.body);
     transport.reply(answer.peer, answer.reply);
   }
 }

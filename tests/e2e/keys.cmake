@@ -16,7 +16,7 @@ add_dependencies(keys_e2e_test keys_c_check)
 target_compile_definitions(keys_e2e_test PRIVATE MODDEV_C_KEYS_CHECK="$<TARGET_FILE:keys_c_check>")
 
 if(TARGET moddev)
-  foreach(test two_machines rotation other_user seven_refusals)
+  foreach(test two_machines rotation other_user seven_refusals hidden_module)
     add_test(NAME keys_${test}
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/keys/${test}_test.py
         --moddev $<TARGET_FILE:moddev> --compiler ${CMAKE_C_COMPILER})

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "protocol/codec.h"
 #include "protocol/limits.h"
 
 namespace moddev::daemon {
@@ -146,6 +147,58 @@ TEST(Access, AForbiddenModuleIsAsUnknown) {
   EXPECT_NE(refusal(rules, laptop, rollback("secret")), "");
   EXPECT_NE(refusal(rules, laptop, RollbackRequest{}), "") << "all modules";
   EXPECT_EQ(refusal(rules, laptop, rollback("ui/menu")), "");
+}
+
+// What a module needs, and why it cannot be used, can name one that is hidden.
+TEST(Access, WhatIsShownDoesNotNameWhatIsHidden) {
+  const AccessRules rules = only_ui();
+  const auto text_of = [&](ReplyBody body) {
+    conceal(rules, key("laptop"), body);
+    const Frames frames = encode(Reply{1, std::move(body)});
+    std::string text;
+    for (const SharedBytes& frame : frames)
+      text.append(reinterpret_cast<const char*>(frame->data()), frame->size());
+    return text;
+  };
+  ModuleEntry menu = module("ui/menu");
+  menu.depends_on = {"secret"};
+  Manifest manifest = two_modules();
+  manifest.modules["ui/menu"] = menu;
+  const std::vector<ModuleChange> changes = {{ChangeKind::kChanged, menu}};
+
+  SnapshotReply snapshot;
+  snapshot.committed = manifest;
+  snapshot.pending.emplace();
+  snapshot.pending->epoch = 4;
+  snapshot.pending->changes = changes;
+  ManifestReply retained;
+  retained.manifest = manifest;
+  ModuleReply fetched;
+  fetched.module = menu;
+  StatusReply status;
+  status.modules = {menu, module("secret")};
+  status.executors.emplace_back();
+  status.executors[0].detail = "cannot use epoch 3: secret: undefined symbol";
+  HistoryReply past;
+  past.entries.emplace_back();
+  past.entries[0].changes = changes;
+  past.entries[0].changes_total = 1;
+  past.entries[0].failures = {{"far", "ui/menu", "libsecret.so: cannot open shared object file"}};
+  RollbackReply back;
+  back.changes = changes;
+  RefreshReply refreshed;
+  refreshed.unpublished = {{"secret", "torn"}, {"ui/menu", "both ui/menu and libsecret.so are this module"}};
+  refreshed.unpublished_files = 2;
+  BuildReply built;
+  built.unpublished = refreshed.unpublished;
+  const ErrorReply refused{ErrorCode::kRefused, "far: secret: undefined symbol", 0};
+  for (const ReplyBody& body :
+       std::vector<ReplyBody>{snapshot, retained, fetched, status, past, back, refreshed, built, refused}) {
+    const std::string text = text_of(body);
+    EXPECT_EQ(text.find("secret"), std::string::npos) << "reply " << body.index() << ": " << text;
+    const bool names_menu = !std::holds_alternative<ErrorReply>(body);
+    EXPECT_EQ(text.find("ui/menu") != std::string::npos, names_menu) << "reply " << body.index();
+  }
 }
 
 TEST(Access, AnswersLeaveOutWhatMayNotBeKnown) {
