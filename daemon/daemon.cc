@@ -350,6 +350,10 @@ void Daemon::State::send_late_replies(TimePoint now) {
 bool Daemon::State::denied(const IncomingRequest& request, TimePoint now, WallTime wall) {
   auto denial = forbidden(options.access, request.peer.caller, request.request.body, journal.committed(),
                           serving.pending);
+  if (!denial) {
+    denial = speakers.refusal(request.peer.caller, request.request.body,
+                              [this](const Uuid& executor) { return fleet.identity(executor) != nullptr; });
+  }
   if (!denial) return false;
   tell_refusal(
       "Denied to " + request.peer.caller.who() + " (" + request.peer.caller.address + "): " + denial->message,

@@ -21,6 +21,7 @@
 #include "daemon/rejoin.h"
 #include "daemon/request_handler.h"
 #include "daemon/rollbacks.h"
+#include "daemon/speakers.h"
 
 namespace moddev::daemon {
 
@@ -231,6 +232,7 @@ struct Daemon::State {
   std::uint64_t events_dropped = 0;
   /// Who was told of as refused, and when; a stranger who tries for ever is told of now and then.
   std::map<std::string, TimePoint> told_refusals;
+  Speakers speakers;
   bool applied_lost = false;
   bool audit_failing = false;
   bool runs_failing = false;

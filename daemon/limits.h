@@ -16,6 +16,9 @@ inline constexpr std::size_t kRequestsPerStep = 256;
 /// Answers to acks that wait for the end of a switch, at most so many and so long: far below the time after
 /// which an executor repeats its request. One more is sent at once.
 inline constexpr std::size_t kLateReplies = 2 * kExecutors;
+/// Executors of which is known who may speak for them: more than are members, so that those who were lost are
+/// not forgotten at once.
+inline constexpr std::size_t kSpeakers = 2 * kExecutors;
 inline constexpr auto kLateReplyDelay = std::chrono::milliseconds(20);
 /// Refreshes waiting for their answer. One more is answered with kLimit and a retry-after.
 inline constexpr std::size_t kWaitingRefreshes = 256;

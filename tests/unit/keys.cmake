@@ -4,6 +4,7 @@ moddev_add_test(keys_unit_test
     unit/keys/access_test.cc
     unit/keys/doors_test.cc
     unit/keys/key_files_test.cc
+    unit/keys/speakers_test.cc
   LIBRARIES moddev_daemon
   KIND unit SANITIZE asan)
 

@@ -131,5 +131,34 @@ TEST_F(DaemonAudit, AFloodOfStrangersWritesLittle) {
   EXPECT_LE(all<WarningEvent>().size(), 4 * limits::kToldRefusals) << "and the terminal is not flooded";
 }
 
+// Ids are no secret: status shows them.
+TEST_F(DaemonAudit, NobodySpeaksForAnExecutorThatJoinedAsSomebodyElse) {
+  const Caller desktop{Caller::Kind::kKey, "desktop", "another key", "10.0.0.3"};
+  transport.caller = laptop();
+  Executor& victim = add("victim");
+  write({{"scorer", "one"}});
+  transport.caller = desktop;
+  Executor& thief = add("thief");
+  const Uuid id = victim.identity().id;
+  ExecutorIdentity forged = victim.identity();
+  forged.pid = 1;
+  AckRequest refusal{id, 2, AckPhase::kFailed, {{"scorer", "no"}}, 0};
+  for (const RequestBody& request : std::vector<RequestBody>{
+           LeaveRequest{id, {}}, refusal, AliveRequest{id, ExecutorState::kLive, 1, {}, 0, {}, {}},
+           JoinRequest{forged, {}, 0}}) {
+    const ReplyBody reply = ask(thief, request);
+    const auto* error = std::get_if<ErrorReply>(&reply);
+    ASSERT_NE(error, nullptr) << request.index();
+    EXPECT_EQ(error->code, ErrorCode::kPermission);
+    EXPECT_THAT(error->message, HasSubstr("'desktop' may not speak for executor " + id.to_string()));
+  }
+  EXPECT_EQ(ask(thief, StatusRequest{}).index(), ReplyBody(StatusReply{}).index());
+  EXPECT_EQ(thief.last<StatusReply>()->executors.size(), 2U) << "the victim is still there";
+  pass(seconds(1));
+  EXPECT_THAT(lines(), Contains(StartsWith("refused desktop (10.0.0.3): 'desktop' may not speak for")));
+  transport.caller = laptop();
+  EXPECT_TRUE(std::holds_alternative<OkReply>(ask(victim, LeaveRequest{id, {}}))) << "it may itself";
+}
+
 }  // namespace
 }  // namespace moddev::daemon
