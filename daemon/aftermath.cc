@@ -61,12 +61,15 @@ std::optional<std::string> Aftermath::verdict() {
   const std::size_t executors = runners_.size() - replacements_;
   const std::size_t dead = deaths_ - dead_replacements_;
   if (epoch_ == 0 || !blames_content(executors, dead, deaths_)) return std::nullopt;
-  std::size_t named = 0;
-  std::string names;
+  std::vector<std::string> dead_names;
   for (const auto& [id, runner] : runners_) {
-    if (!runner.dead || runner.replaces || named++ >= limits::kNamesShown) continue;
-    names += (names.empty() ? "" : ", ") + (runner.name.empty() ? "an executor without a name" : runner.name);
+    if (runner.dead && !runner.replaces)
+      dead_names.push_back(runner.name.empty() ? "an executor without a name" : runner.name);
   }
+  std::ranges::sort(dead_names);
+  std::string names;
+  for (std::size_t n = 0; n < std::min(dead_names.size(), limits::kNamesShown); ++n)
+    names += (n == 0 ? "" : ", ") + dead_names[n];
   if (dead > limits::kNamesShown) names += ", ...";
   std::string reason = std::to_string(dead) + " of " + std::to_string(executors) +
                        " executors died right after " + "they had switched to epoch " +

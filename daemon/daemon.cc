@@ -229,6 +229,19 @@ std::vector<ExecutorIdentity> ran_committed(const Journal& journal) {
   return ran;
 }
 
+/// Those that are not back yet run what is committed, as far as is known, and are no members.
+void Daemon::State::tell_missing(StatusReply& status) const {
+  for (ExecutorIdentity& one : rejoin.missing()) {
+    if (status.executors.size() >= limits::kExecutors) return;
+    status.executors.push_back({std::move(one),
+                                ExecutorState::kJoining,
+                                0,
+                                {},
+                                0,
+                                "ran before the daemon was started anew, and is not back yet"});
+  }
+}
+
 /// The time is up: what waits goes on without those that are missing.
 void Daemon::State::end_rejoining(TimePoint now) {
   if (rejoin.due() == kNever || !rejoin.over(now)) return;
@@ -292,8 +305,10 @@ void Daemon::State::answer_requests(TimePoint now, WallTime wall) {
     if (std::holds_alternative<RunsRequest>(request->request.body) && !fleet.busy())
       write_runs(now, limits::kRunRecordsPerQuestion);
     std::optional<ReplyBody> body = answer(request->request.body, serving, now, wall);
-    if (auto* status = body ? std::get_if<StatusReply>(&*body) : nullptr; status != nullptr && refused)
-      status->refused = refused->epoch;
+    if (auto* status = body ? std::get_if<StatusReply>(&*body) : nullptr; status != nullptr) {
+      if (refused) status->refused = refused->epoch;
+      tell_missing(*status);
+    }
     note_request(*request, body, now, wall);
     const bool is_ack = std::holds_alternative<AckRequest>(request->request.body);
     if (body && is_ack && fleet.busy() && std::holds_alternative<OkReply>(*body)) {

@@ -152,6 +152,7 @@ struct Daemon::State {
   /// time to come back.
   [[nodiscard]] bool may_begin(TimePoint now) const { return scanned && rejoin.over(now); }
   void end_rejoining(TimePoint now);
+  void tell_missing(StatusReply& status) const;
   [[nodiscard]] bool undecided() const { return scanned && revision != decided; }
   void announce(EpochRecord record, TimePoint since, TimePoint now, WallTime wall, bool known_good = false);
   bool end_holds(TimePoint now);

@@ -340,7 +340,7 @@ std::string Fleet::after_being_asked() const {
 
 void Fleet::remember(const Member& member, ExecutorState state, std::string detail, TimePoint now) {
   if (leavers_.size() >= limits::kRememberedLeavers) leavers_.pop_front();
-  leavers_.push_back({{member.identity, state, member.epoch, {}, 0, std::move(detail)}, now});
+  leavers_.push_back({{member.identity, state, member.epoch, {}, 0, std::move(detail)}, now, member.seen});
 }
 
 Fleet::Members::iterator Fleet::exclude_ended(Members::iterator member, TimePoint now) {
@@ -462,7 +462,14 @@ std::vector<ExecutorStatus> Fleet::status(Epoch committed, TimePoint /*now*/) co
   std::stable_sort(all.begin(), all.end(), [](const ExecutorStatus& a, const ExecutorStatus& b) {
     return a.identity.name < b.identity.name;
   });
-  for (const Leaver& leaver : leavers_) all.push_back(leaver.status);
+  for (const Leaver& leaver : leavers_) {
+    all.push_back(leaver.status);
+    if (leaver.status.state != ExecutorState::kFenced || !leaver.seen ||
+        options_.still_there(leaver.status.identity))
+      continue;
+    all.back().state = ExecutorState::kGone;
+    all.back().detail += "; now it has ended";
+  }
   return all;
 }
 

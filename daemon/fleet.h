@@ -184,6 +184,7 @@ class Fleet {
   struct Leaver {
     ExecutorStatus status;
     TimePoint since{};
+    bool seen = false;  // as a living process
   };
   enum class Phase : std::uint8_t { kIdle, kPreparing, kTrial, kDecided, kApplying };
   struct Switch {

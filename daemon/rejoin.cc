@@ -48,6 +48,13 @@ TimePoint Rejoin::until() const {
   return begin_ + (all_ended ? std::min<Duration>(patience_, limits::kRejoinHere) : patience_);
 }
 
+std::vector<ExecutorIdentity> Rejoin::missing() const {
+  std::vector<ExecutorIdentity> all;
+  all.reserve(expected_.size());
+  for (const Expected& one : expected_) all.push_back(one.executor);
+  return all;
+}
+
 std::string Rejoin::take_missing() {
   std::ranges::sort(expected_, {},
                     [](const Expected& one) -> const std::string& { return one.executor.name; });

@@ -32,6 +32,8 @@ class Rejoin {
   [[nodiscard]] bool over(TimePoint now) const { return expected_.empty() || (begun_ && now >= until()); }
   /// When it is over at the latest; kNever when nobody is missing.
   [[nodiscard]] TimePoint due() const { return expected_.empty() || !begun_ ? kNever : until(); }
+  /// Who is missing, as long as it is not over.
+  [[nodiscard]] std::vector<ExecutorIdentity> missing() const;
   /// "worker-1, worker-2 and 3 more": who is missing, which is forgotten. Empty: nobody.
   [[nodiscard]] std::string take_missing();
 

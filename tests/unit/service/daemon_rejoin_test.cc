@@ -96,6 +96,27 @@ TEST_F(RejoinTest, OneThatWasStartedAgainIsBack) {
   EXPECT_EQ(add("b").runs, 2U);
 }
 
+// A script that waited for all to be live went on while half of them were still missing.
+TEST_F(RejoinTest, WhoIsNotBackYetIsShownAsJoining) {
+  start();
+  feed.restart(now);
+  settle();
+  come_back(1);
+  const auto states = [&] {
+    const ReplyBody reply = ask(*executors[1], StatusRequest{});
+    std::map<std::string, ExecutorState> all;
+    for (const ExecutorStatus& one : std::get<StatusReply>(reply).executors)
+      all[one.identity.name] = one.state;
+    return all;
+  };
+  using S = ExecutorState;
+  EXPECT_EQ(states(), (std::map<std::string, S>{{"a", S::kJoining}, {"b", S::kLive}, {"c", S::kJoining}}));
+  come_back(0);
+  executors[2]->mute = true;
+  pass(DaemonOptions{}.rejoin_patience);
+  EXPECT_EQ(states(), (std::map<std::string, S>{{"a", S::kLive}, {"b", S::kLive}}));
+}
+
 TEST_F(RejoinTest, WhereNothingChangedNothingWaits) {
   start();
   feed.restart(now);

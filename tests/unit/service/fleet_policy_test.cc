@@ -79,6 +79,22 @@ TEST(FleetSees, WhoIsSilentAndStillThereIsFencedNotGone) {
   EXPECT_EQ(all["w3"].detail, "was not heard for 3.0 s");
 }
 
+// For minutes it was waited for as one that may come back.
+TEST(FleetSees, WhoEndsWhileItIsFencedIsGone) {
+  bool there = true;
+  FleetOptions options;
+  options.still_there = [&](const ExecutorIdentity&) { return there; };
+  Fleets f(options);
+  f.settle_on_one(1);
+  f.die(1);
+  EXPECT_EQ(f.run(options.lease), Kinds{Kind::kExcluded});
+  ASSERT_EQ(f.fleet.status(1, f.now).front().state, ExecutorState::kFenced);
+  there = false;
+  const ExecutorStatus gone = f.fleet.status(1, f.now).front();
+  EXPECT_EQ(gone.state, ExecutorState::kGone);
+  EXPECT_NE(gone.detail.find("; now it has ended"), std::string::npos) << gone.detail;
+}
+
 TEST(FleetSees, WhoWasNeverSeenIsWaitedForUntilItsLeaseEnds) {
   FleetOptions options;
   options.still_there = [](const ExecutorIdentity&) { return false; };
