@@ -2,6 +2,7 @@
 // what a view of it replaces. The way itself is walked by session_epochs.cc.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -37,6 +38,9 @@ struct EpochInWork {
   Manifest manifest;
   /// When it was heard of first.
   TimePoint since{};
+  /// How long the loader took. A step's clock stands still: it can have begun and ended within one.
+  Duration loading{};
+  [[nodiscard]] Duration elapsed(TimePoint now) const { return std::max(now - since, loading); }
   /// Names this attempt; an outcome of another one is not ours.
   std::uint64_t attempt = 0;
   std::map<Digest, SharedBytes> bytes;

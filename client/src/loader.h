@@ -35,6 +35,8 @@ struct LoadOutcome {
   std::shared_ptr<const View> view;
   /// Every module that could not be prepared, all of the set together.
   std::vector<ModuleFailure> failures;
+  /// How long the preparation took, by a real clock.
+  Duration took{};
 };
 
 class Loader {

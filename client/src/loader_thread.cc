@@ -100,6 +100,7 @@ class LoaderWork {
   bool preparing_ = false;
   std::optional<LoadPlan> plan_;
   std::optional<LoadOutcome> outcome_;
+  SystemClock clock_;
   std::vector<std::shared_ptr<const View>> retired_;
   std::shared_ptr<NativeImages> opened_;  // images_, when there are any
   // For end().
@@ -164,10 +165,12 @@ void LoaderWork::run() {
       LoadPlan plan = *std::exchange(plan_, std::nullopt);
       lock.unlock();
       quiet = false;
+      const TimePoint begin = clock_.now();
       LoadOutcome outcome = run_transaction(
           plan, options_.cache, images_, trials_,
           [this](const std::string& whose) { enter_module_code("An initialiser or a hook of " + whose); });
       if (!leave_module_code()) return finish();
+      outcome.took = clock_.now() - begin;
       post(std::move(outcome));
       keep_later(plan);
     } else if (!retired_.empty()) {

@@ -259,6 +259,7 @@ void Session::State::on_outcome(LoadOutcome outcome) {
   if (behind && behind->attempt == attempt) work = &*behind;
   if (pending && pending->attempt == attempt) work = &*pending;
   if (beside && beside->attempt == attempt) work = &*beside;
+  if (work != nullptr) work->loading = outcome.took;
   if (work != nullptr && outcome.view && outcome.failures.empty()) {
     work->view = std::move(outcome.view);
     return prepared(*work);
@@ -333,7 +334,7 @@ void Session::State::apply_prepared() {
   ClientEvent event;
   event.kind = ClientEvent::Kind::kApplied;
   event.epoch = behind->epoch;
-  event.elapsed_us = to_us(now - behind->since);
+  event.elapsed_us = to_us(behind->elapsed(now));
   event.modules = client::changed_names(former ? &former->manifest() : nullptr, view->manifest());
   if (!daemon_known) {
     event.message = "No daemon answers at " + options.endpoint + ": epoch " + std::to_string(behind->epoch) +
@@ -380,7 +381,7 @@ void Session::State::ack(Epoch epoch, AckPhase phase_reached, const EpochInWork*
   request.executor = options.identity.id;
   request.epoch = epoch;
   request.phase = phase_reached;
-  if (work != nullptr) request.elapsed_us = to_us(now - work->since);
+  if (work != nullptr) request.elapsed_us = to_us(work->elapsed(now));
   if (phase_reached == AckPhase::kFailed && work != nullptr) request.failures = work->failures;
   requests.ask(std::move(request), now);
 }

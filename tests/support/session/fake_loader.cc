@@ -32,6 +32,7 @@ void FakeLoader::retire(std::shared_ptr<const View> view) {
 LoadOutcome FakeLoader::outcome_of(LoadPlan& plan) {
   LoadOutcome outcome;
   outcome.epoch = plan.manifest.epoch;
+  outcome.took = took;
   View::Modules modules;
   for (const auto& [name, entry] : plan.manifest.modules) {
     if (plan.base) {

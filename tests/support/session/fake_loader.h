@@ -56,6 +56,8 @@ class FakeLoader final : public Loader {
 
   /// false: an outcome is there only after finish().
   bool immediate = true;
+  /// What it says of how long each took.
+  Duration took{};
   /// Lets the preparation that runs come to its end.
   void finish() { finished_ = true; }
   [[nodiscard]] bool busy() const { return running_.has_value(); }

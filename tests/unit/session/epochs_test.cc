@@ -35,6 +35,19 @@ TEST_F(Epochs, AppliedWithinTheStepOfTheCommit) {
   EXPECT_EQ(applied[0].elapsed_us, 5000);
 }
 
+// Begun and ended within one step, whose clock stands still, it was told as no time at all.
+TEST_F(Epochs, ALoadWithinOneStepTookAsLongAsItTook) {
+  join_at_epoch_one();
+  loader.took = milliseconds(3);
+  daemon.announce(daemon.make_manifest(2, {{"a", "a2"}}));
+  step();
+  ASSERT_TRUE(acked(2, AckPhase::kPrepared));
+  EXPECT_EQ(daemon.acks.back().elapsed_us, 3000);
+  daemon.commit();
+  step();
+  EXPECT_EQ(events_of(Kind::kApplied).at(0).elapsed_us, 3000);
+}
+
 TEST_F(Epochs, WhatDidNotComeWithTheAnnouncementIsFetched) {
   join_at_epoch_one();
   daemon.announce(daemon.make_manifest(2, {{"a", "a2"}}), false);
