@@ -445,10 +445,22 @@ std::optional<std::string> RunsTold::difference(const daemon::Journal& journal, 
     if (record.executor.id == id) recorded[{record.run.module, record.run.version}] = record.run.runs;
   }
   std::map<std::pair<std::string, Version>, std::uint64_t> wanted;
+  // A history that goes on under a new id still has the runs of the former one that it remembers.
+  auto possible = wanted;
   for (const auto& [run, count] : counted) {
-    if (std::get<0>(run) == journal.id().repo) wanted[{std::get<1>(run), std::get<2>(run)}] = count;
+    const std::pair key(std::get<1>(run), std::get<2>(run));
+    possible[key] += count;
+    if (std::get<0>(run) == journal.id().repo) wanted[key] = count;
   }
-  if (recorded == wanted) return std::nullopt;
+  const auto explained = [&](const auto& one) {
+    const auto most = possible.find(one.first);
+    return most != possible.end() && one.second <= most->second;
+  };
+  const auto there = [&](const auto& one) {
+    const auto found = recorded.find(one.first);
+    return found != recorded.end() && found->second >= one.second;
+  };
+  if (std::ranges::all_of(recorded, explained) && std::ranges::all_of(wanted, there)) return std::nullopt;
   const auto text_of = [](const auto& runs) {
     std::string text;
     for (const auto& [module, count] : runs)
