@@ -83,9 +83,9 @@ std::string headline(const StatusReply& status, bool pending, const std::optiona
   if (fenced > 0) text += palette.paint(Colour::kNotice, ", " + std::to_string(fenced) + " fenced");
   if (pending && status.epoch > status.committed_epoch)
     return text + palette.paint(Colour::kNotice, under_way(status)) + "\n";
-  const Epoch refused = not_live(status);
-  if (refused == 0) return text + "\n";
-  text += palette.paint(Colour::kNotice, ", epoch " + std::to_string(refused) + " was refused") + "\n";
+  // The newest was refused and undone when nothing is: the directory is as what is live.
+  if (status.refused == 0) return text + "\n";
+  text += palette.paint(Colour::kNotice, ", epoch " + std::to_string(status.refused) + " was refused") + "\n";
   if (!past) return text;
   return text +
          palette.paint(Colour::kNotice, "refused: " + (past->failures.empty() ? "nobody was left to use it."

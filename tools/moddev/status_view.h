@@ -12,8 +12,8 @@
 
 namespace moddev::tools {
 
-/// The epoch that is not live for all that one can see: the refused one, or else the newest. 0: there is
-/// none.
+/// The epoch of which the history is to tell more: the refused one, or else the newest that is not live (it
+/// is being prepared, or was refused and undone). 0: there is none.
 [[nodiscard]] Epoch not_live(const StatusReply& status);
 
 enum class StatusOrder : std::uint8_t {

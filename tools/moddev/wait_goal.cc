@@ -102,14 +102,13 @@ WaitOutcome fate(const StatusReply& status, bool pending, const std::vector<Hist
 WaitOutcome fate_of_newest(const StatusReply& status, bool pending,
                            const std::vector<HistoryEntry>& history) {
   if (pending) return being_prepared(status, status.epoch);
-  if (status.epoch == 0) return {Kind::kNotYet, "nothing is published yet"};
   if (status.refused != 0) return refused(status, history, status.refused);
-  if (status.epoch > status.committed_epoch) {
-    // Announced after the look at what is pending?
-    const HistoryEntry* entry = entry_of(history, status.epoch);
-    if (entry != nullptr && entry->state != EpochState::kAborted) return being_prepared(status, status.epoch);
-    return refused(status, history, status.epoch);
-  }
+  // Announced after the look at what is pending? An aborted one that is not refused (any more) was undone:
+  // the files hold what is live.
+  const HistoryEntry* head =
+      status.epoch > status.committed_epoch ? entry_of(history, status.epoch) : nullptr;
+  if (head != nullptr && head->state != EpochState::kAborted) return being_prepared(status, status.epoch);
+  if (status.committed_epoch == 0) return {Kind::kNotYet, "nothing is published yet"};
   const HistoryEntry* live = entry_of(history, status.committed_epoch);
   if (live != nullptr && is_return(live->cause)) {
     return {Kind::kRefused, capital(epoch_text(status.committed_epoch)) + " is live, a " +

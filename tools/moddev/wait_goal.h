@@ -29,9 +29,11 @@ struct WaitOutcome {
 [[nodiscard]] Epoch oldest_needed(const StatusReply& status, const WaitGoal& goal);
 
 /// Reached when every executor that is there runs an epoch that the goal accepts: of an epoch, itself or one
-/// that builds on it; else the newest, when that is what the directory holds or a person wished. `pending`:
-/// an epoch is being prepared at this moment. `history`: newest first; where it does not tell of an epoch
-/// (it is forgotten, or a daemon does not say), every newer one passes for one that builds on it.
+/// that builds on it; else the newest, when that is what the directory holds or a person wished. While
+/// nothing is pending and nothing refused the directory is as what is committed, whatever was refused and
+/// undone before. `pending`: an epoch is being prepared at this moment. `history`: newest first; where it
+/// does not tell of an epoch (it is forgotten, or a daemon does not say), every newer one passes for one that
+/// builds on it.
 [[nodiscard]] WaitOutcome judge(const StatusReply& status, bool pending,
                                 const std::vector<HistoryEntry>& history, const WaitGoal& goal);
 

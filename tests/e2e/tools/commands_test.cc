@@ -9,6 +9,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <memory>
 #include <set>
 
 #include "tests/e2e/tools/program.h"
@@ -472,6 +473,36 @@ TEST(Wait, TellsWithItsExitCode) {
   EXPECT_THAT(refused.err, AllOf(HasSubstr("was refused"), HasSubstr("w1: scorer: ")));
   EXPECT_THAT(yard.run({"status"}).out,
               StartsWith("epoch 1 live in 1 executor, epoch 2 was refused\nrefused: w1: scorer: "));
+}
+
+// A `git checkout` took the bad build away, and it stayed news until something else was published.
+TEST(Wait, WhatWasRefusedAndUndoneIsHistory) {
+  Yard yard;
+  yard.write_module("scorer", 1);
+  auto daemon = std::make_unique<Process>(yard.watch());
+  Process executor = yard.start({"executor", "--name", "w1", "--json"});
+  executor.event("applied");
+  const std::string live = Yard::read_file(yard.build() + "/libscorer.so");
+  yard.write_unloadable("scorer");
+  daemon->event("aborted");
+  ASSERT_EQ(yard.run({"wait", "--live"}).exit_code, 1);
+  Yard::write_file(yard.build() + "/libscorer.so", live);
+  const auto expect_no_news = [&] {
+    Process status = yard.start({"status", "--watch", "--json"});
+    status.line_that([](const std::string& line) { return Json::parse(line)["refused_epoch"] == 0; });
+    const Ran waited = yard.run({"wait", "--live"});
+    EXPECT_EQ(waited.exit_code, 0) << waited.err;
+    EXPECT_EQ(waited.out, "epoch 1 is live in 1 executor\n");
+    EXPECT_THAT(yard.run({"status"}).out, StartsWith("epoch 1 live in 1 executor\n" + yard.build()));
+    const Ran of_it = yard.run({"wait", "--epoch", "2"});
+    EXPECT_EQ(of_it.exit_code, 1);
+    EXPECT_THAT(of_it.err, HasSubstr("Epoch 2 was refused, and epoch 1 stays live. w1: scorer: "));
+  };
+  expect_no_news();
+  daemon->signal(SIGTERM);
+  daemon->wait();
+  daemon = std::make_unique<Process>(yard.watch());
+  expect_no_news();
 }
 
 TEST(Wait, ForARefusedEpochEndsAlsoWhenTheNextOneIsLive) {

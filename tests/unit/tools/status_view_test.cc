@@ -133,7 +133,23 @@ TEST(StatusText, TellsAnEpochUnderWayFromARefusedOne) {
   status.epoch = 8;
   EXPECT_THAT(text_of(status, true),
               StartsWith("epoch 7 live in all 2 executors, epoch 8 is being prepared\n"));
+  status.refused = 8;
   EXPECT_THAT(text_of(status, false), StartsWith("epoch 7 live in all 2 executors, epoch 8 was refused\n"));
+}
+
+// The live bytes were put back, and the refused epoch was told of as long as nothing else was published.
+TEST(StatusText, WhatWasRefusedAndUndoneIsNoNews) {
+  StatusReply status = sample();
+  status.epoch = 8;
+  HistoryEntry past;
+  past.epoch = 8;
+  past.state = EpochState::kAborted;
+  past.failures = {{"worker-2", "base", "undefined symbol: _Z1fi"}};
+  EXPECT_THAT(text_of(status, false, past), StartsWith("epoch 7 live in all 2 executors\n/b"));
+  EXPECT_THAT(text_of(status), StartsWith("epoch 7 live in all 2 executors\n/b"));
+  status.committed_epoch = 0;
+  status.epoch = 1;
+  EXPECT_THAT(text_of(status), StartsWith("nothing published yet, 2 executors\n/b"));
 }
 
 // Who prepared the next epoch was not counted, although it ran the live one.
@@ -169,6 +185,8 @@ TEST(StatusText, WhoseStateIsNotKnownYetCountsByWhatItRuns) {
 TEST(StatusText, ARefusalIsShownWithItsReasons) {
   StatusReply status = sample();
   status.epoch = 8;
+  EXPECT_EQ(not_live(status), 8U);
+  status.refused = 8;
   EXPECT_EQ(not_live(status), 8U);
   HistoryEntry past;
   past.epoch = 8;

@@ -143,7 +143,25 @@ TEST(WaitForLive, MeansTheNewestEpochThereIs) {
   EXPECT_EQ(judge(fleet(7, 7, {{ExecutorState::kLive, 7}}), false, {}, {}).kind, Kind::kReached);
   EXPECT_EQ(judge(fleet(7, 7, {{ExecutorState::kLive, 6}}), false, {}, {}).kind, Kind::kNotYet);
   EXPECT_EQ(judge(fleet(8, 7, {{ExecutorState::kPreparing, 7}}), true, {}, {}).kind, Kind::kNotYet);
-  EXPECT_EQ(judge(fleet(8, 7, {{ExecutorState::kLive, 7}}), false, {}, {}).kind, Kind::kRefused);
+  auto refused = fleet(8, 7, {{ExecutorState::kLive, 7}});
+  refused.refused = 8;
+  EXPECT_EQ(judge(refused, false, {}, {}).kind, Kind::kRefused);
+}
+
+// The live bytes were put back, so that nothing is refused any more, and the newest number was still not
+// live.
+TEST(WaitForLive, WhatWasRefusedAndUndoneIsHistory) {
+  const std::vector<HistoryEntry> history = {past(8, EpochState::kAborted), past(7, EpochState::kCommitted)};
+  const auto status = fleet(8, 7, {{ExecutorState::kLive, 7}});
+  const WaitOutcome outcome = judge(status, false, history, {});
+  EXPECT_EQ(outcome.kind, Kind::kReached);
+  EXPECT_EQ(outcome.text, "epoch 7 is live in 1 executor");
+  EXPECT_EQ(judge(status, false, {}, {}).kind, Kind::kReached) << "the history may not be told";
+  EXPECT_EQ(judge(fleet(8, 7, {{ExecutorState::kStale, 6}}), false, history, {}).text,
+            "epoch 7 is not live in w1 (stale, epoch 6)");
+  EXPECT_EQ(judge(fleet(1, 0, {}), false, {past(1, EpochState::kAborted)}, {}).text,
+            "nothing is published yet");
+  EXPECT_EQ(judge(status, false, history, {8}).kind, Kind::kRefused) << "it never went live";
 }
 
 TEST(WaitForLive, WhoIsGoneIsNotWaitedForAndWhoIsFencedIs) {
