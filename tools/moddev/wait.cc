@@ -150,14 +150,17 @@ void add_wait(CLI::App& program, Invocation& chosen) {
   CLI::App* command =
       program.add_subcommand("wait", "Return when every executor runs an epoch; the exit code tells");
   command
-      ->add_option("--epoch", flags->epoch,
-                   "This epoch, or a newer one that builds on it: 0. It was refused, or a return or a "
-                   "rollback took it back: 1 at once, with the reason")
+      ->add_option(
+          "--epoch", flags->epoch,
+          "This epoch, or a newer one that builds on it: 0. It was refused, an executor cannot use it, or "
+          "a return or a rollback took it back: 1 at once, with the reason")
       ->type_name("N")
       ->transform(whole_number(1));
-  command->add_flag("--live", flags->live,
-                    "The newest epoch: 0, also when no executor is there. What the directory holds was "
-                    "refused, or executors died of it: 1 at once, with the reason");
+  command->add_flag(
+      "--live", flags->live,
+      "The newest epoch: 0, also when no executor is there, or when what was refused is undone. What the "
+      "directory holds is refused, an executor cannot use it, or some died of it: 1 at once, with "
+      "the reason");
   command->add_option("--timeout", flags->timeout_s, "Give up after so long, with 1 [60]")
       ->type_name("SECONDS")
       ->transform(seconds(0, 10'000'000));

@@ -1,6 +1,7 @@
 #include "tools/moddev/wait_goal.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "tools/moddev/epoch_fate.h"
@@ -13,6 +14,8 @@ namespace {
 constexpr std::size_t kLaggardsShown = 4;
 constexpr std::size_t kHoldsShown = 4;
 constexpr const char* kNextStep = " A change of the files makes the next epoch.";
+/// As daemon/fleet.cc begins the detail of an executor that failed.
+constexpr std::string_view kCannotUse = "cannot use epoch ";
 
 using Kind = WaitOutcome::Kind;
 
@@ -29,7 +32,14 @@ std::string laggard(const ExecutorStatus& executor) {
   std::string text = printable(executor.identity.name) + " (" + std::string(to_string(executor.state));
   if (executor.epoch > 0) text += ", " + epoch_text(executor.epoch);
   text += ")";
-  return executor.detail.empty() ? text : text + ": " + printable(executor.detail);
+  return executor.detail.empty() ? text : text + ": " + demangled(executor.detail);
+}
+
+/// Whether it has said that it cannot use `epoch`. What it says of an older one means nothing: the next was
+/// committed since, and it comes to that.
+bool cannot_use(const ExecutorStatus& executor, Epoch epoch) {
+  return executor.state == ExecutorState::kFailed &&
+         executor.detail.starts_with(std::string(kCannotUse) + std::to_string(epoch) + ":");
 }
 
 const HistoryEntry* entry_of(const std::vector<HistoryEntry>& history, Epoch epoch) {
@@ -117,15 +127,45 @@ WaitOutcome fate_of_newest(const StatusReply& status, bool pending,
   return {Kind::kReached, ""};
 }
 
+/// An epoch that the goal accepts, whatever becomes of a newer one.
+bool runs(const ExecutorStatus& executor, Epoch wanted) {
+  const bool at_work = executor.state == ExecutorState::kLive ||
+                       executor.state == ExecutorState::kPreparing ||
+                       executor.state == ExecutorState::kFailed;
+  return at_work && executor.epoch >= wanted;
+}
+
 /// Who does not run it yet; empty when everyone does.
 std::string behind(const StatusReply& status, Epoch wanted) {
   Names names;
   for (const ExecutorStatus& executor : status.executors) {
-    if (executor.state == ExecutorState::kGone) continue;
-    const bool runs = executor.state == ExecutorState::kLive || executor.state == ExecutorState::kPreparing;
-    if (!runs || executor.epoch < wanted) names.add(laggard(executor));
+    if (executor.state != ExecutorState::kGone && !runs(executor, wanted)) names.add(laggard(executor));
   }
   return names.text();
+}
+
+/// Who will not run it either, as long as nothing else is published; empty when nobody is known to be so.
+std::string unable(const StatusReply& status, Epoch wanted) {
+  Names names;
+  for (const ExecutorStatus& executor : status.executors) {
+    if (cannot_use(executor, status.committed_epoch) && !runs(executor, wanted)) names.add(laggard(executor));
+  }
+  return names.text();
+}
+
+/// Where everyone runs what is wanted: ".. is live in 3 executors".
+std::string live_in(const StatusReply& status, Epoch wanted) {
+  std::uint64_t there = 0;
+  bool all_newest = true;
+  for (const ExecutorStatus& executor : status.executors) {
+    if (executor.state == ExecutorState::kGone) continue;
+    ++there;
+    all_newest = all_newest && executor.epoch >= status.committed_epoch;
+  }
+  const std::string what =
+      all_newest ? epoch_text(status.committed_epoch) : epoch_text(wanted) + " or a newer one";
+  return what + (there == 0 ? " is live, and no executor is there to run it"
+                            : " is live in " + counted(there, "executor"));
 }
 
 /// What a rollback keeps from following the directory.
@@ -163,15 +203,16 @@ WaitOutcome judge(const StatusReply& status, bool pending, const std::vector<His
     if (pending || entry_of(history, wanted) != nullptr) return being_prepared(status, wanted);
     return refused(status, history, wanted);
   }
+  // What is being prepared may be the cure.
+  if (const std::string who = pending ? "" : unable(status, wanted); !who.empty()) {
+    return {Kind::kRefused, capital(epoch_text(status.committed_epoch)) + " is live, but not in " + who +
+                                (who.ends_with('.') ? "" : ".") +
+                                " It is tried again there from time to time; a change of the files makes the "
+                                "next epoch."};
+  }
   if (const std::string who = behind(status, wanted); !who.empty())
     return {Kind::kNotYet, epoch_text(wanted) + " is not live in " + who};
-  const auto there = static_cast<std::uint64_t>(
-      std::count_if(status.executors.begin(), status.executors.end(),
-                    [](const ExecutorStatus& one) { return one.state != ExecutorState::kGone; }));
-  return {Kind::kReached, epoch_text(status.committed_epoch) +
-                              (there == 0 ? " is live, and no executor is there to run it"
-                                          : " is live in " + counted(there, "executor")) +
-                              (newest ? held(status) : "")};
+  return {Kind::kReached, live_in(status, wanted) + (newest ? held(status) : "")};
 }
 
 }  // namespace moddev::tools

@@ -18,7 +18,8 @@ struct WaitOutcome {
   enum class Kind : std::uint8_t {
     kReached,
     kNotYet,
-    kRefused,  // refused or taken back: nothing will come of waiting, unless files change again
+    kRefused,  // refused or taken back, or somebody cannot use it: nothing will come of waiting, unless
+               // files change again
   };
   Kind kind = Kind::kNotYet;
   /// For a person: what is live, or what is missing still, by name; whole sentences with kRefused.

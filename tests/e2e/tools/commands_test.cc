@@ -505,6 +505,37 @@ TEST(Wait, WhatWasRefusedAndUndoneIsHistory) {
   expect_no_news();
 }
 
+// Its refusal and the reason were known, and the whole --timeout was waited for it.
+TEST(Wait, EndsWhenAnExecutorCannotUseWhatIsLive) {
+  Yard yard;
+  yard.write_module("scorer", 1);
+  Process daemon = yard.watch({"--sync", "none"});
+  Process able = yard.start({"executor", "--name", "able", "--json"});
+  able.event("applied");
+  Process picky = yard.start({"executor", "--name", "picky", "--modules", "scorer", "--json"});
+  picky.event("applied");
+  yard.write_module("miner", 7);
+  able.event("applied", [](const Json& json) { return json["epoch"] == 2; });
+  const auto expect_end = [&](const std::vector<std::string>& goal, const std::string& who) {
+    std::vector<std::string> arguments = {"wait", "--timeout", "600"};
+    arguments.insert(arguments.end(), goal.begin(), goal.end());
+    const Ran ran = yard.run(arguments);
+    EXPECT_EQ(ran.exit_code, 1);
+    EXPECT_THAT(ran.err,
+                AllOf(HasSubstr("Epoch 2 is live, but not in "), HasSubstr(who), HasSubstr("miner: ")));
+  };
+  expect_end({"--live"}, "picky (failed, epoch 1): cannot use epoch 2: ");
+  expect_end({"--epoch", "2"}, "picky (failed, epoch 1): cannot use epoch 2: ");
+  EXPECT_EQ(yard.run({"wait", "--epoch", "1"}).exit_code, 0) << "it runs that";
+  EXPECT_THAT(yard.run({"status"}).out, HasSubstr("  cannot use epoch 2: miner: "));
+  picky.signal(SIGTERM);
+  EXPECT_EQ(picky.wait(), 0);
+  EXPECT_EQ(yard.run({"wait", "--live"}).exit_code, 0);
+  Process late = yard.start({"executor", "--name", "late", "--modules", "scorer", "--json"});
+  late.event("failed");
+  expect_end({"--live"}, "late (failed): cannot use epoch 2: ");
+}
+
 TEST(Wait, ForARefusedEpochEndsAlsoWhenTheNextOneIsLive) {
   Yard yard;
   yard.write_module("scorer", 1);

@@ -178,6 +178,52 @@ TEST(WaitForLive, WithoutExecutorsThereIsNothingToWaitForAndThatIsTold) {
   EXPECT_EQ(judge(fleet(7, 7, {{ExecutorState::kGone, 7}}), false, {}, {}).text, outcome.text);
 }
 
+/// One that cannot use what is committed, as the daemon tells of it.
+ExecutorStatus unable(const std::string& name, Epoch runs, Epoch cannot) {
+  ExecutorStatus executor;
+  executor.identity.name = name;
+  executor.state = ExecutorState::kFailed;
+  executor.epoch = runs;
+  executor.detail = "cannot use epoch " + std::to_string(cannot) + ": scorer: undefined symbol: _Z1fi";
+  return executor;
+}
+
+// It was waited for until the time was up, although all was known.
+TEST(WaitForLive, EndsWhenAnExecutorCannotUseIt) {
+  auto status = fleet(8, 8, {{ExecutorState::kLive, 8}, {ExecutorState::kStale, 7}});
+  status.executors.push_back(unable("w3", 7, 8));
+  status.executors.push_back(unable("late", 0, 8));
+  const WaitOutcome outcome = judge(status, false, {}, {});
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_EQ(outcome.text,
+            "Epoch 8 is live, but not in w3 (failed, epoch 7): cannot use epoch 8: scorer: undefined symbol: "
+            "f(int); late (failed): cannot use epoch 8: scorer: undefined symbol: f(int). It is tried again "
+            "there from time to time; a change of the files makes the next epoch.");
+  EXPECT_EQ(judge(status, false, {}, {8}).text, outcome.text);
+  status.epoch = 9;
+  EXPECT_EQ(judge(status, true, {}, {}).kind, Kind::kNotYet) << "perhaps the cure";
+  EXPECT_EQ(judge(status, true, {}, {8}).kind, Kind::kNotYet) << "perhaps the cure";
+}
+
+// Committed, and not applied yet where only the epoch before failed.
+TEST(WaitForLive, WhoCouldNotUseAnEpochBeforeIsWaitedFor) {
+  auto status = fleet(8, 8, {{ExecutorState::kLive, 8}});
+  status.executors.push_back(unable("w2", 6, 7));
+  EXPECT_EQ(judge(status, false, {}, {}).kind, Kind::kNotYet);
+  EXPECT_EQ(judge(status, false, {}, {7}).kind, Kind::kNotYet);
+  status.executors.back().detail = "in words of another daemon";
+  EXPECT_EQ(judge(status, false, {}, {}).kind, Kind::kNotYet);
+}
+
+TEST(WaitForEpoch, WhoCannotUseANewerOneRunsItAllTheSame) {
+  auto status = fleet(8, 8, {{ExecutorState::kLive, 8}});
+  status.executors.push_back(unable("w2", 7, 8));
+  const WaitOutcome outcome = judge(status, false, {}, {7});
+  EXPECT_EQ(outcome.kind, Kind::kReached);
+  EXPECT_EQ(outcome.text, "epoch 7 or a newer one is live in 2 executors");
+  EXPECT_EQ(judge(status, false, {}, {8}).kind, Kind::kRefused);
+}
+
 // A daemon that had just begun had published nothing, and everyone ran that.
 TEST(WaitForLive, NothingIsNoEpoch) {
   EXPECT_EQ(judge(fleet(0, 0, {{ExecutorState::kLive, 0}}), false, {}, {}).kind, Kind::kNotYet);
