@@ -44,8 +44,20 @@ void append_bounded(std::vector<ExecutorFailure>& all, std::vector<ExecutorFailu
 
 Fleet::Fleet(FleetOptions options) : options_(std::move(options)), aftermath_(options_.return_within) {}
 
+template <typename Concerns>
+void Fleet::exclude_ended_among(Concerns concerns, TimePoint now) {
+  for (auto member = members_.begin(); member != members_.end();) {
+    const bool ended =
+        member->second.seen && concerns(member->second) && !options_.still_there(member->second.identity);
+    member = ended ? exclude_ended(member, now) : std::next(member);
+  }
+}
+
 void Fleet::begin(Epoch epoch, TimePoint since, TimePoint now, bool known_good, SwitchSubject subject) {
   MODDEV_ASSERT(!busy(), "a switch is begun while another one is under way");
+  // The dead of what is committed would be blamed on what comes.
+  if (last_death_ != TimePoint::min() && now - last_death_ < limits::kTurbulence)
+    exclude_ended_among([](const Member&) { return true; }, now);
   switch_ = {};
   switch_.phase = Phase::kPreparing;
   switch_.epoch = epoch;
@@ -81,7 +93,7 @@ void Fleet::committed(TimePoint now) {
     if (member.canary && member.epoch == switch_.epoch) {
       ++switch_.applied;
       member.state = ExecutorState::kLive;
-      aftermath_.runs(member.identity, switch_.epoch, now);
+      aftermath_.runs(member.identity, member.joined, switch_.epoch, now);
     } else if (member.vote == Vote::kPrepared || member.late_ready) {
       await_switch(member, false);
     } else if (member.vote == Vote::kSilent) {
@@ -130,7 +142,15 @@ bool Fleet::join(const JoinRequest& request, Epoch committed, TimePoint now) {
   auto member = members_.find(request.executor.id);
   if (member == members_.end()) {
     if (members_.size() >= limits::kExecutors) return false;
+    // Who starts again under the same name tells of its former end.
+    exclude_ended_among(
+        [&](const Member& one) {
+          return one.identity.name == request.executor.name && one.identity.host == request.executor.host;
+        },
+        now);
+    aftermath_.joined(request.executor, now);
     member = members_.emplace(request.executor.id, Member{}).first;
+    member->second.joined = now;
     lease_scan_at_ = std::min(lease_scan_at_, now + options_.lease);
     std::erase_if(leavers_, [&](const Leaver& l) { return l.status.identity.id == request.executor.id; });
     FleetAction joined = action(Kind::kJoined);
@@ -247,7 +267,7 @@ void Fleet::take_applied(Member& member, Epoch epoch, TimePoint now) {
   // Nobody but a canary can run what was not committed, so a higher number is another history's.
   const bool on_trial = switch_.phase == Phase::kTrial && member.canary && epoch == switch_.epoch;
   if (epoch > committed_ && !on_trial) return;
-  aftermath_.runs(member.identity, epoch, now);
+  aftermath_.runs(member.identity, member.joined, epoch, now);
   member.epoch = std::max(member.epoch, epoch);
   if (member.failed_epoch != 0 && epoch >= member.failed_epoch) {
     member.failed_epoch = 0;
@@ -308,7 +328,10 @@ void Fleet::withdraw(Member& member, bool goodbye) {
 
 Fleet::Members::iterator Fleet::exclude(Members::iterator member, Loss loss, std::string reason,
                                         TimePoint now) {
-  if (loss == Loss::kDead) aftermath_.died(member->second.identity, member->second.heard);
+  if (loss == Loss::kDead) {
+    aftermath_.died(member->second.identity, member->second.heard, now);
+    last_death_ = now;
+  }
   if (switch_.phase == Phase::kPreparing && member->second.vote != Vote::kNone) reason += after_being_asked();
   if (switch_.phase == Phase::kPreparing &&
       (member->second.vote == Vote::kSilent || member->second.vote == Vote::kPrepared)) {
@@ -378,14 +401,7 @@ bool Fleet::waits_for(const Member& member) const {
 
 void Fleet::exclude_dead(TimePoint now) {
   if (switch_.phase == Phase::kIdle || switch_.phase == Phase::kDecided || now < switch_.repeat_at) return;
-  for (auto member = members_.begin(); member != members_.end();) {
-    const ExecutorIdentity& who = member->second.identity;
-    if (!member->second.seen || !waits_for(member->second) || options_.still_there(who)) {
-      ++member;
-      continue;
-    }
-    member = exclude_ended(member, now);
-  }
+  exclude_ended_among([this](const Member& member) { return waits_for(member); }, now);
 }
 
 void Fleet::exclude_late(TimePoint now) {

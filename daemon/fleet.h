@@ -164,8 +164,9 @@ class Fleet {
     ExecutorIdentity identity;
     TimePoint heard{};      // for its lease: later than it was where the daemon was deaf
     TimePoint last_word{};  // as it was
-    bool seen = false;      // as a living process when it joined: when it is not seen any more, it is dead
-    Epoch epoch = 0;        // what it runs, as far as it told
+    TimePoint joined{};
+    bool seen = false;  // as a living process when it joined: when it is not seen any more, it is dead
+    Epoch epoch = 0;    // what it runs, as far as it told
     ExecutorState state = ExecutorState::kJoining;
     Vote vote = Vote::kNone;
     bool awaited = false;                // for the applied ack of the switch under way
@@ -235,6 +236,9 @@ class Fleet {
   void exclude_expired(TimePoint now);
   /// Those that are waited for and have died: their leases need not be waited for.
   void exclude_dead(TimePoint now);
+  /// Those of whom it can be seen that they have ended, among those that `concerns`.
+  template <typename Concerns>
+  void exclude_ended_among(Concerns concerns, TimePoint now);
   /// Whether the switch waits for this member now.
   [[nodiscard]] bool waits_for(const Member& member) const;
   void exclude_late(TimePoint now);
@@ -258,6 +262,7 @@ class Fleet {
   std::deque<Leaver> leavers_;
   Switch switch_;
   Aftermath aftermath_;
+  TimePoint last_death_ = TimePoint::min();
   Epoch committed_ = 0;  // the newest that was heard of
   /// No lease ends before this, and nobody looks dead.
   TimePoint lease_scan_at_ = kNever;

@@ -151,7 +151,7 @@ TimePoint Fleet::step(TimePoint now, std::vector<FleetAction>& actions) {
   if (switch_.phase == Phase::kPreparing) advance_preparing(now);
   if (switch_.phase == Phase::kTrial) advance_trial(now);
   if (switch_.phase == Phase::kApplying) advance_applying(now);
-  if (auto blame = aftermath_.verdict()) {
+  if (auto blame = aftermath_.verdict(now)) {
     FleetAction back = action(Kind::kReturn);
     back.epoch = committed_;
     back.reason = std::move(*blame);
@@ -162,7 +162,7 @@ TimePoint Fleet::step(TimePoint now, std::vector<FleetAction>& actions) {
   std::move(waiting_.begin(), waiting_.end(), std::back_inserter(actions));
   waiting_.clear();
 
-  TimePoint next = lease_scan_at_;
+  TimePoint next = std::min(lease_scan_at_, std::max(now, aftermath_.due()));
   if (switch_.phase == Phase::kPreparing) {
     next = std::min({next, switch_.deadline, switch_.repeat_at});
     // A majority may still be waited for when all reasons for the refusals so far are in.

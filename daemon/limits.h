@@ -111,12 +111,17 @@ inline constexpr auto kRefusedRetryDelay = std::chrono::seconds(1);
 inline constexpr auto kLooksDead = kHeartbeatInterval * 3 / 2;
 /// After a restart of the daemon, how long an executor of this machine that cannot be seen is waited for.
 inline constexpr auto kRejoinHere = kHeartbeatInterval * 3 / 2;
+/// After a death, for so long: whether those that a switch would ask are still there is looked at before it.
+inline constexpr auto kTurbulence = std::chrono::seconds(10);
 /// So many executors must have died right after they switched before their content is blamed: one can be
 /// anything. And it must be more than half of those that switched. Of an epoch that nobody ran, so many must
 /// have died before they had loaded it.
 inline constexpr std::size_t kBlamingDeaths = 2;
-/// Of those that began to run it later, under the name of one that died, so many are looked at for the one
-/// that replaces it; beyond, one more executor is counted.
+/// One that died once is missed when none of its name is there so long after that was noticed: a restart is
+/// no sign.
+inline constexpr auto kBackAfterDeath = std::chrono::milliseconds(1'000);
+/// Among those of one name and host so many are looked at for the one that replaces another, or that it
+/// replaces; beyond, one more executor is counted.
 inline constexpr std::size_t kReplacementsLookedAt = 256;
 /// Only switches within so long after the commit are looked at.
 inline constexpr auto kAftermath = std::chrono::seconds(30);

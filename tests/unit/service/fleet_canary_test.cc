@@ -306,7 +306,10 @@ TEST_F(FleetReturn, WhoIsStartedAgainAtOnceIsNoFurtherExecutor) {
     f.join(10 + n, "w" + std::to_string(n));
     f.applied(10 + n);
   }
-  EXPECT_EQ(f.run(seconds(3)), (Kinds{Kind::kExcluded, Kind::kExcluded, Kind::kExcluded, Kind::kReturn}));
+  f.run(milliseconds(200));
+  for (unsigned n = 1; n <= 3; ++n) f.die(10 + n);
+  EXPECT_EQ(f.run(seconds(4)), (Kinds{Kind::kExcluded, Kind::kExcluded, Kind::kExcluded, Kind::kExcluded,
+                                      Kind::kExcluded, Kind::kExcluded, Kind::kReturn}));
   EXPECT_NE(f.last[Kind::kReturn].reason.find("3 of 3 executors died"), std::string::npos);
 }
 TEST_F(FleetReturn, OneThatDiesAgainAndAgainIsOne) {
@@ -338,22 +341,87 @@ TEST_F(FleetReturn, OneThatComesBackIsNotReplaced) {
   f.die(3);
   EXPECT_EQ(f.run(seconds(4)), (Kinds{Kind::kExcluded, Kind::kExcluded})) << "two of four are no majority";
 }
-TEST(Aftermath, BeyondTheLimitReplacementsCountAsFurtherExecutors) {
-  constexpr unsigned kCount = limits::kReplacementsLookedAt + 44;
-  const auto one = [](unsigned n) {
-    Uuid id;
-    id.bytes[14] = static_cast<std::uint8_t>(n >> 8);
-    id.bytes[15] = static_cast<std::uint8_t>(n);
-    return ExecutorIdentity{id, "w", "host", 1};
-  };
-  Aftermath aftermath(seconds(5));
-  const TimePoint begin{seconds(1000)};
-  aftermath.begin(7, begin);
-  for (unsigned n = 0; n < kCount; ++n) aftermath.runs(one(n), 7, begin);
-  for (unsigned n = 0; n < kCount; ++n) aftermath.runs(one(kCount + n), 7, begin + seconds(2));
-  for (unsigned n = 0; n < kCount; ++n) aftermath.died(one(n), begin + seconds(1));
-  EXPECT_EQ(aftermath.verdict().value_or("").substr(0, 26), "300 of 344 executors died ");
+ExecutorIdentity process(unsigned n, const std::string& name) {
+  Uuid id;
+  id.bytes[14] = static_cast<std::uint8_t>(n >> 8);
+  id.bytes[15] = static_cast<std::uint8_t>(n);
+  return {id, name, "host", 1};
 }
+
+class AftermathTest : public ::testing::Test {
+ protected:
+  AftermathTest() { aftermath.begin(7, now); }
+  void runs(unsigned n, const std::string& name, Duration joined_ago = Duration::zero()) {
+    aftermath.runs(process(n, name), now - joined_ago, 7, now);
+  }
+  void dies(unsigned n, const std::string& name) { aftermath.died(process(n, name), now, now); }
+  void pass(Duration d) { now += d; }
+  [[nodiscard]] std::string verdict() { return aftermath.verdict(now).value_or(""); }
+  static constexpr Duration kBefore = seconds(100);
+
+  TimePoint now{seconds(1000)};
+  Aftermath aftermath{seconds(5)};
+};
+
+// A developer restarted his programs right after a change, and the change was taken back.
+TEST_F(AftermathTest, ARestartIsNoSign) {
+  for (unsigned n = 1; n <= 3; ++n) runs(n, "w" + std::to_string(n), kBefore);
+  pass(seconds(1));
+  for (unsigned n = 1; n <= 3; ++n) dies(n, "w" + std::to_string(n));
+  pass(limits::kBackAfterDeath / 2);
+  for (unsigned n = 1; n <= 3; ++n) aftermath.joined(process(10 + n, "w" + std::to_string(n)), now);
+  pass(seconds(20));
+  EXPECT_EQ(verdict(), "");
+}
+
+// A supervisor starts the new one before it ends the old one; all have one name.
+TEST_F(AftermathTest, ACycleIsNoSign) {
+  for (unsigned n = 1; n <= 3; ++n) runs(n, "server", kBefore);
+  for (unsigned n = 1; n <= 3; ++n) {
+    pass(milliseconds(300));
+    runs(10 + n, "server");
+    pass(milliseconds(300));
+    dies(n, "server");
+    EXPECT_EQ(verdict(), "");
+  }
+  pass(seconds(20));
+  EXPECT_EQ(verdict(), "");
+}
+
+TEST_F(AftermathTest, WhoIsNotBackInTimeIsMissed) {
+  for (unsigned n = 1; n <= 3; ++n) runs(n, "w" + std::to_string(n), kBefore);
+  dies(1, "w1");
+  dies(2, "w2");
+  EXPECT_EQ(verdict(), "");
+  EXPECT_EQ(aftermath.due(), now + limits::kBackAfterDeath);
+  pass(limits::kBackAfterDeath);
+  EXPECT_EQ(verdict(), "2 of 3 executors died right after they had switched to epoch 7 (w1, w2)");
+  EXPECT_EQ(aftermath.due(), kNever);
+}
+
+TEST_F(AftermathTest, ThoseThatDieASecondTimeAreNotWaitedFor) {
+  for (unsigned n = 1; n <= 3; ++n) runs(n, "server", kBefore);
+  pass(milliseconds(100));
+  for (unsigned n = 1; n <= 3; ++n) dies(n, "server");
+  for (unsigned n = 11; n <= 13; ++n) runs(n, "server");
+  pass(milliseconds(100));
+  for (unsigned n = 11; n <= 13; ++n) dies(n, "server");
+  EXPECT_EQ(
+      verdict(),
+      "3 of 3 executors died right after they had switched to epoch 7 (server, server, server), and again "
+      "when they had been started anew");
+}
+
+TEST_F(AftermathTest, BeyondTheLimitReplacementsCountAsFurtherExecutors) {
+  constexpr unsigned kCount = limits::kReplacementsLookedAt + 44;
+  for (unsigned n = 0; n < kCount; ++n) runs(n, "w", kBefore);
+  pass(seconds(1));
+  for (unsigned n = 0; n < kCount; ++n) runs(kCount + n, "w");
+  for (unsigned n = 0; n < kCount; ++n) dies(n, "w");
+  for (unsigned n = 0; n < kCount; ++n) dies(kCount + n, "w");
+  EXPECT_EQ(verdict().substr(0, 27), "256 of 344 executors died r");
+}
+
 TEST_F(FleetReturn, NotFromWhatIsKnownToBeGoodAndNotLongAfterTheCommit) {
   Fleets f({});
   f.settle_on_one(2);

@@ -79,6 +79,37 @@ TEST(FleetSees, WhoIsSilentAndStillThereIsFencedNotGone) {
   EXPECT_EQ(all["w3"].detail, "was not heard for 3.0 s");
 }
 
+// In a loop of crashes the dead were shown as living, and what should cure them was blamed for their end.
+TEST(FleetSees, WhoStartsAgainUnderTheSameNameTellsOfItsFormerEnd) {
+  std::set<std::string> running = {"w1"};
+  FleetOptions options;
+  options.still_there = [&](const ExecutorIdentity& who) { return running.contains(who.name); };
+  Fleets f(options);
+  f.settle_on_one(1);
+  f.die(1);
+  running.clear();
+  f.join(2, "w1");
+  EXPECT_EQ(f.run(), Kinds{Kind::kExcluded});
+  EXPECT_EQ(f.fleet.members(), 1U);
+}
+
+TEST(FleetSees, TheDeadOfWhatIsLiveAreNotAskedAboutTheCure) {
+  std::set<std::string> running = {"w1", "w2", "w3"};
+  FleetOptions options;
+  options.still_there = [&](const ExecutorIdentity& who) { return running.contains(who.name); };
+  Fleets f(options);
+  f.settle_on_one(3);
+  f.die(1);
+  running.erase("w1");
+  EXPECT_EQ(f.run(limits::kLooksDead), Kinds{Kind::kExcluded});
+  f.die(2);
+  f.die(3);
+  running.clear();
+  f.begin();
+  EXPECT_EQ(f.run(), (Kinds{Kind::kExcluded, Kind::kExcluded, Kind::kCommit, Kind::kSettled}))
+      << "nobody is there to be asked";
+}
+
 // For minutes it was waited for as one that may come back.
 TEST(FleetSees, WhoEndsWhileItIsFencedIsGone) {
   bool there = true;
