@@ -78,6 +78,9 @@ void Fleet::begin(Epoch epoch, TimePoint since, TimePoint now, bool known_good, 
     member.canary = false;
     if (votes) ++switch_.tally.silent;
   }
+  // So that one that is lost before the trial is not passed over: the others would switch untried.
+  bool are_missing = false;
+  (void)choose_canaries_now(are_missing);
 }
 
 void Fleet::committed(TimePoint now) {
@@ -336,6 +339,10 @@ Fleet::Members::iterator Fleet::exclude(Members::iterator member, Loss loss, std
   if (switch_.phase == Phase::kPreparing &&
       (member->second.vote == Vote::kSilent || member->second.vote == Vote::kPrepared)) {
     append_bounded(switch_.failures, {{member->second.identity.name, switch_.subject.module, reason}});
+    if (member->second.canary) {
+      switch_.trial_failed = true;
+      switch_.died.push_back(member->first);
+    }
   }
   if (switch_.phase == Phase::kTrial && member->second.canary) {
     const bool switched = member->second.epoch == switch_.epoch;

@@ -171,7 +171,7 @@ class Fleet {
     Vote vote = Vote::kNone;
     bool awaited = false;                // for the applied ack of the switch under way
     bool follows = false;                // awaited, but was not ready at the commit
-    bool canary = false;                 // of the switch under way
+    bool canary = false;                 // of the switch under way, from its begin
     std::vector<ModuleFailure> refusal;  // with Vote::kFailed
     Epoch prepared_epoch = 0;            // the newest, and how long that took
     std::int64_t prepared_in_us = 0;
@@ -243,6 +243,8 @@ class Fleet {
   [[nodiscard]] bool waits_for(const Member& member) const;
   void exclude_late(TimePoint now);
   void advance_preparing(TimePoint now);
+  /// Marks and returns them: of those that are asked. `are_missing`: names are wanted that nobody has.
+  std::vector<Member*> choose_canaries_now(bool& are_missing);
   /// Whether there are canaries: then they are told to switch.
   bool begin_trial(TimePoint now);
   void advance_trial(TimePoint now);

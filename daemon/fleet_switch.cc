@@ -39,6 +39,7 @@ void Fleet::finish_switch() {
 
 void Fleet::advance_preparing(TimePoint now) {
   if (now >= switch_.deadline) exclude_late(now);
+  if (switch_.trial_failed) return abort();
   switch_.tally.refusal_grace_over = now >= switch_.grace_until;
   switch (verdict()) {
     case Verdict::kWait:
@@ -71,8 +72,10 @@ void Fleet::abort() {
   finish_switch();
 }
 
-bool Fleet::begin_trial(TimePoint now) {
-  if (!options_.canaries.wanted() || switch_.known_good) return false;
+std::vector<Fleet::Member*> Fleet::choose_canaries_now(bool& are_missing) {
+  std::vector<Member*> chosen;
+  are_missing = false;
+  if (!options_.canaries.wanted() || switch_.known_good) return chosen;
   std::vector<Member*> voters;
   for (auto& [id, member] : members_) {
     if (member.vote == Vote::kPrepared || member.vote == Vote::kSilent) voters.push_back(&member);
@@ -82,15 +85,24 @@ bool Fleet::begin_trial(TimePoint now) {
   std::vector<std::string> names;
   names.reserve(voters.size());
   for (const Member* voter : voters) names.push_back(voter->identity.name);
+  for (const std::size_t n : choose_canaries(options_.canaries, names)) {
+    voters[n]->canary = true;
+    chosen.push_back(voters[n]);
+  }
+  are_missing = canaries_are_missing(options_.canaries, names);
+  return chosen;
+}
+
+bool Fleet::begin_trial(TimePoint now) {
   FleetAction trial = action(Kind::kTrial);
   bool all_are_ready = true;
-  for (const std::size_t chosen : choose_canaries(options_.canaries, names)) {
-    all_are_ready = all_are_ready && voters[chosen]->vote == Vote::kPrepared;
-    voters[chosen]->canary = true;
-    await_switch(*voters[chosen], false);
-    trial.canaries.push_back(voters[chosen]->identity.id);
+  bool are_missing = false;
+  for (Member* canary : choose_canaries_now(are_missing)) {
+    all_are_ready = all_are_ready && canary->vote == Vote::kPrepared;
+    await_switch(*canary, false);
+    trial.canaries.push_back(canary->identity.id);
   }
-  if (canaries_are_missing(options_.canaries, names)) waiting_.push_back(action(Kind::kNoCanary));
+  if (are_missing) waiting_.push_back(action(Kind::kNoCanary));
   if (trial.canaries.empty()) return false;
   switch_.phase = Phase::kTrial;
   // Without unanimity one can be chosen that still prepares: it has the time for that as well.

@@ -47,7 +47,7 @@ TEST_F(CanaryTest, WhatACanaryDiedOfIsToldAsRefusedUntilItsFileChanges) {
   executors[1]->mute = true;
   Executor& fresh = add("fresh");
   pass(FleetOptions{}.canary_time);
-  ASSERT_GT(journal->committed().epoch, 4U);
+  ASSERT_GE(journal->head(), 4U);
   ASSERT_TRUE(executors[1]->last<RefreshReply>());
   EXPECT_EQ(executors[1]->last<RefreshReply>()->refused, 4U);
   write({{"m", "cured"}});

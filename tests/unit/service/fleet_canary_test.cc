@@ -90,6 +90,47 @@ TEST(FleetCanaries, WhoRefusesDuringTheTrialIsToldOfWhenItIsCommitted) {
   EXPECT_EQ(f.last[Kind::kSettled].excluded, 1U);
 }
 
+// The others switched at once, untried.
+TEST(FleetCanaries, OneThatDiesWhileItPreparesAborts) {
+  for (const unsigned count : {0U, 1U}) {
+    Fleets f(count == 0 ? with_canaries(0, {"w1"}) : with_canaries(1));
+    f.settle_on_one(0);
+    for (unsigned n = 1; n <= 3; ++n) f.join(n);
+    f.begin();
+    f.prepared(2);
+    f.prepared(3);
+    f.die(1);
+    EXPECT_EQ(f.run(FleetOptions{}.lease), (Kinds{Kind::kExcluded, Kind::kAbort})) << count;
+    EXPECT_EQ(f.last[Kind::kAbort].died, std::vector<Uuid>{uuid(1)});
+    EXPECT_FALSE(f.last[Kind::kAbort].on_trial);
+    EXPECT_NE(f.last[Kind::kAbort].failures.at(0).error.find("was not heard"), std::string::npos);
+  }
+}
+
+TEST(FleetCanaries, OneThatHangsWhileItPreparesAborts) {
+  Fleets f(with_canaries(0, {"w1"}));
+  f.settle_on_one(0);
+  for (unsigned n = 1; n <= 3; ++n) f.join(n);
+  f.begin();
+  f.prepared(2);
+  f.prepared(3);
+  EXPECT_EQ(f.run(FleetOptions{}.prepare_deadline), (Kinds{Kind::kExcluded, Kind::kAbort}));
+  EXPECT_EQ(f.last[Kind::kAbort].died, std::vector<Uuid>{uuid(1)});
+}
+
+TEST(FleetCanaries, WhereOneLeavesWhileItPreparesAnotherTriesIt) {
+  Fleets f(with_canaries(1));
+  f.settle_on_one(0);
+  for (unsigned n = 1; n <= 3; ++n) f.join(n);
+  f.begin();
+  f.prepared(2);
+  f.prepared(3);
+  f.fleet.leave(uuid(1), f.now);
+  f.lives.erase(1);
+  EXPECT_EQ(f.run(), (Kinds{Kind::kLeft, Kind::kTrial}));
+  EXPECT_EQ(f.last[Kind::kTrial].canaries, std::vector<Uuid>{uuid(2)});
+}
+
 TEST(FleetCanaries, ADeadCanaryAborts) {
   Fleets f(with_canaries(0, {"w2"}));
   f.settle_on_one(0);
