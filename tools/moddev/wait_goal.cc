@@ -120,7 +120,8 @@ WaitOutcome fate_of_newest(const StatusReply& status, bool pending,
   if (head != nullptr && head->state != EpochState::kAborted) return being_prepared(status, status.epoch);
   if (status.committed_epoch == 0) return {Kind::kNotYet, "nothing is published yet"};
   const HistoryEntry* live = entry_of(history, status.committed_epoch);
-  if (live != nullptr && is_return(live->cause)) {
+  // Without a hold the files are back as well.
+  if (live != nullptr && is_return(live->cause) && !status.holds.empty()) {
     return {Kind::kRefused, capital(epoch_text(status.committed_epoch)) + " is live, a " +
                                 printable(live->cause) + "." + kNextStep};
   }

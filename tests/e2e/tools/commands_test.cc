@@ -593,6 +593,7 @@ TEST(Wait, ForWhatEveryoneReturnedFromEnds) {
     executors.push_back(yard.start({"executor", "--name", name, "--json"}));
     executors.back().event("applied");
   }
+  const std::string former = Yard::read_file(yard.build() + "/libscorer.so");
   yard.write_module("scorer", 2);
   daemon.event("committed", [](const Json& json) { return json["epoch"] == 2 && json["applied"] == 3; });
   executors[0].signal(SIGKILL);
@@ -604,6 +605,11 @@ TEST(Wait, ForWhatEveryoneReturnedFromEnds) {
   const Ran live = yard.run({"wait", "--live"});
   EXPECT_EQ(live.exit_code, 1);
   EXPECT_THAT(live.err, HasSubstr("Epoch 3 is live, a return to epoch 1, because 2 of 3 executors "));
+  Yard::write_file(yard.build() + "/libscorer.so", former);
+  ASSERT_EQ(yard.run({"refresh"}).exit_code, 0);
+  const Ran undone = yard.run({"wait", "--live"});
+  EXPECT_EQ(undone.exit_code, 0) << undone.err;
+  EXPECT_EQ(undone.out, "epoch 3 is live in 1 executor\n");
 }
 
 /// A daemon that is stopped takes the connection and says nothing.

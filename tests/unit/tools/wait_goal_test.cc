@@ -241,11 +241,20 @@ TEST(WaitForLive, IsNotWhatWasRefused) {
 }
 
 TEST(WaitForLive, IsNotTheReturnFromWhatKilled) {
-  const auto status = fleet(8, 8, {{ExecutorState::kLive, 8}});
+  auto status = fleet(8, 8, {{ExecutorState::kLive, 8}});
+  status.holds = {{"scorer", 3, "libscorer.so"}};
   const std::string why = "return to epoch 6, because 2 of 3 executors died";
   const WaitOutcome outcome = judge(status, false, {past(8, EpochState::kCommitted, why)}, {});
   EXPECT_EQ(outcome.kind, Kind::kRefused);
   EXPECT_EQ(outcome.text, "Epoch 8 is live, a " + why + ". A change of the files makes the next epoch.");
+}
+
+// The files from before were put back, so that nothing is held any more, and it was told as if they were not.
+TEST(WaitForLive, IsTheReturnWhenTheFilesHaveReturnedToo) {
+  const std::string why = "return to epoch 6, because 2 of 3 executors died";
+  const auto history = std::vector{past(8, EpochState::kCommitted, why)};
+  EXPECT_EQ(judge(fleet(8, 8, {{ExecutorState::kLive, 8}}), false, history, {}).text,
+            "epoch 8 is live in 1 executor");
 }
 
 TEST(WaitForLive, WhatARollbackHoldsIsToldAndAsAPersonWished) {
