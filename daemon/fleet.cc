@@ -155,7 +155,15 @@ bool Fleet::join(const JoinRequest& request, Epoch committed, TimePoint now) {
     member = members_.emplace(request.executor.id, Member{}).first;
     member->second.joined = now;
     lease_scan_at_ = std::min(lease_scan_at_, now + options_.lease);
-    std::erase_if(leavers_, [&](const Leaver& l) { return l.status.identity.id == request.executor.id; });
+    std::erase_if(leavers_, [&](const Leaver& former) {
+      if (former.status.identity.id != request.executor.id) return false;
+      // What is stuck would hold up every switch until its deadline.
+      if (former.late_for != 0 && former.late_for <= committed_) {
+        member->second.late_for = former.late_for;
+        member->second.detail = former.status.detail;
+      }
+      return true;
+    });
     FleetAction joined = action(Kind::kJoined);
     joined.executor = request.executor;
     waiting_.push_back(std::move(joined));
@@ -276,6 +284,10 @@ void Fleet::take_applied(Member& member, Epoch epoch, TimePoint now) {
     member.failed_epoch = 0;
     member.detail.clear();
   }
+  if (member.late_for != 0 && epoch >= member.late_for) {
+    member.late_for = 0;
+    member.detail.clear();
+  }
   if (member.epoch == committed_) member.state = ExecutorState::kLive;
   if (on_trial) stop_awaiting(member);
   if (member.awaited && switch_.phase == Phase::kApplying && epoch == switch_.epoch) {
@@ -354,6 +366,7 @@ Fleet::Members::iterator Fleet::exclude(Members::iterator member, Loss loss, std
   }
   withdraw(member->second, false);
   remember(member->second, loss == Loss::kDead ? ExecutorState::kGone : ExecutorState::kFenced, reason, now);
+  if (loss == Loss::kLate) leavers_.back().late_for = switch_.epoch;
   FleetAction excluded = action(Kind::kExcluded);
   excluded.executor = member->second.identity;
   excluded.runs = member->second.epoch;
@@ -370,7 +383,7 @@ std::string Fleet::after_being_asked() const {
 
 void Fleet::remember(const Member& member, ExecutorState state, std::string detail, TimePoint now) {
   if (leavers_.size() >= limits::kRememberedLeavers) leavers_.pop_front();
-  leavers_.push_back({{member.identity, state, member.epoch, {}, 0, std::move(detail)}, now, member.seen});
+  leavers_.push_back({{member.identity, state, member.epoch, {}, 0, std::move(detail)}, now, member.seen, 0});
 }
 
 Fleet::Members::iterator Fleet::exclude_ended(Members::iterator member, TimePoint now) {
@@ -477,8 +490,9 @@ std::vector<ExecutorStatus> Fleet::status(Epoch committed, TimePoint /*now*/) co
       status.state = ExecutorState::kLive;
     } else if (member.epoch > 0) {
       status.state = ExecutorState::kStale;
-      status.detail =
-          "runs epoch " + std::to_string(member.epoch) + ", the newest is " + std::to_string(committed);
+      status.detail = "runs epoch " + std::to_string(member.epoch) + ", the newest is " +
+                      std::to_string(committed) + (member.late_for == 0 ? "" : ": " + member.detail) +
+                      (member.notes.empty() ? "" : ". " + member.notes.front());
     }
     all.push_back(std::move(status));
   }

@@ -177,6 +177,7 @@ class Fleet {
     std::int64_t prepared_in_us = 0;
     bool late_ready = false;  // has prepared the switch under way without a vote in it
     Epoch failed_epoch = 0;   // the newest epoch that it could not use, until it applies one
+    Epoch late_for = 0;       // the committed epoch that it did not do in time, until it does
     std::string detail;
     std::vector<PinReport> pins;
     std::uint64_t retired_bytes = 0;
@@ -185,7 +186,8 @@ class Fleet {
   struct Leaver {
     ExecutorStatus status;
     TimePoint since{};
-    bool seen = false;  // as a living process
+    bool seen = false;   // as a living process
+    Epoch late_for = 0;  // what it did not do in time
   };
   enum class Phase : std::uint8_t { kIdle, kPreparing, kTrial, kDecided, kApplying };
   struct Switch {
@@ -230,7 +232,9 @@ class Fleet {
   Members::iterator exclude_ended(Members::iterator member, TimePoint now);
   /// " after it was asked to load scorer 3", where that is known.
   [[nodiscard]] std::string after_being_asked() const;
-  [[nodiscard]] static bool in_good_standing(const Member& member) { return member.failed_epoch == 0; }
+  [[nodiscard]] static bool in_good_standing(const Member& member) {
+    return member.failed_epoch == 0 && member.late_for == 0;
+  }
   void remember(const Member& member, ExecutorState state, std::string detail, TimePoint now);
   /// Those whose lease is over, or who are silent and can be seen to have ended.
   void exclude_expired(TimePoint now);

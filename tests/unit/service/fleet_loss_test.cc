@@ -53,6 +53,37 @@ TEST_F(FleetTest, ALivingMemberThatDoesNotPrepareInTimeIsFenced) {
   EXPECT_EQ(status_of(2).state, ExecutorState::kLive);
 }
 
+// It joined again at once, and every later change waited for it until the deadline.
+TEST_F(FleetTest, WhoWasTooLateHoldsNothingElseUp) {
+  a_fleet_of(2);
+  begin(2);
+  prepared(1, 2);
+  for (int i = 0; i < 30; ++i) {
+    alive(1, 1);
+    alive(2, 1);
+    (void)kinds();
+    pass(seconds(1));
+  }
+  alive(1, 1);
+  alive(2, 1);
+  ASSERT_EQ(kinds(), (std::vector<Kind>{Kind::kExcluded, Kind::kCommit}));
+  applied(1, 2);
+  join(2, 1);
+  (void)kinds();
+  EXPECT_EQ(status_of(2).state, ExecutorState::kStale);
+  EXPECT_EQ(status_of(2).detail, "runs epoch 1, the newest is 2: did not prepare epoch 2 within 30.0 s");
+  begin(3);
+  prepared(1, 3);
+  EXPECT_EQ(kinds(), std::vector<Kind>{Kind::kCommit});
+  applied(1, 3);
+  applied(2, 3);
+  (void)kinds();
+  EXPECT_EQ(status_of(2).state, ExecutorState::kLive) << "it has got out of it";
+  begin(4);
+  prepared(1, 4);
+  EXPECT_EQ(kinds(), std::vector<Kind>{}) << "and is asked again";
+}
+
 TEST_F(FleetTest, AllDyingOverAnEpochAbortsIt) {
   a_fleet_of(2);
   begin(2);
