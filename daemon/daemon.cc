@@ -52,6 +52,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   s.rejoin.begin(now, s.options.rejoin_patience);
   const TimePoint watcher_due = s.take_in_changes(now);
   s.end_rejoining(now);
+  s.quarantine(now, wall);
   s.propose(now, wall);
   s.go_back(now, wall);
   s.roll_back(now, wall);
@@ -198,7 +199,8 @@ void Daemon::State::propose(TimePoint now, WallTime wall) {
   if (!record) {
     decided = revision;
     noticed = kNever;
-    if (same_content(desired, journal.committed())) refused.reset();  // the directory is as what is live
+    // The directory is as what is live.
+    if (same_content(desired, journal.committed()) && quarantined().empty()) refused.reset();
     if (!serving.somebody_is_ahead) return;
     record = committed_again(wall);
     known_good = true;
@@ -403,6 +405,7 @@ void Daemon::State::take_refresh(IncomingRequest request, TimePoint now) {
   }
   // A person who asks wants another try, also of what was refused.
   if (refused) {
+    lift_quarantine();
     refused.reset();
     ++revision;
   }
@@ -523,7 +526,7 @@ void Daemon::State::write_applied(TimePoint /*now*/) {
 TimePoint Daemon::State::next_due(TimePoint now) const {
   if (again || transport.pending()) return now;
   TimePoint next = std::min(heartbeat_at, late_replies.due());
-  const bool wanted = undecided() || serving.somebody_is_ahead || return_wanted();
+  const bool wanted = undecided() || serving.somebody_is_ahead || return_wanted() || !deadly.empty();
   if (wanted && !fleet.busy()) next = std::min(next, proposing.next());
   next = std::min(next, rejoin.due());
   if (commit_wanted) next = std::min(next, committing.next());

@@ -93,6 +93,43 @@ void Daemon::State::go_back(TimePoint now, WallTime wall) {
   announce(std::move(*record), now, now, wall, true);
 }
 
+void Daemon::State::quarantine(TimePoint now, WallTime wall) {
+  if (deadly.empty() || !scanned || fleet.busy() || !proposing.due(now)) return;
+  HoldSet holds = with_quarantine(journal.holds(), deadly, journal.committed(), catalog.modules());
+  if (holds == journal.holds()) return deadly.clear();  // the files have changed
+  EpochRecord record = committed_again(wall);
+  record.holds = std::move(holds);
+  if (Status recorded = journal.record_epoch(record); !recorded) {
+    if (proposing.failed(now)) journal_refused("The quarantine waits for the next try", recorded.error());
+    return;
+  }
+  proposing.succeeded();
+  deadly.clear();
+  announce(std::move(record), now, now, wall, true);
+  proposed = decided;  // changes that wait have their turn after it
+}
+
+std::vector<std::string> Daemon::State::quarantined() const {
+  std::vector<std::string> names;
+  if (!refused) return names;
+  for (const auto& [name, hold] : journal.holds()) {
+    const ModuleEntry* suspect = refused->manifest.find(name);
+    if (suspect != nullptr && suspect->digest == hold.overrides) names.push_back(name);
+  }
+  return names;
+}
+
+/// A person wants another try, or nobody died of it.
+void Daemon::State::lift_quarantine() {
+  deadly.clear();
+  const std::vector<std::string> names = quarantined();
+  if (names.empty()) return;
+  if (Status ended = journal.end_holds(names); !ended)
+    return journal_refused("What is in quarantine stays there", ended.error());
+  ++revision;
+  again = true;
+}
+
 /// What is committed, under a number that those must take who run an epoch that was aborted: canaries.
 EpochRecord Daemon::State::committed_again(WallTime wall) const {
   EpochRecord record;

@@ -162,6 +162,11 @@ struct Daemon::State {
   [[nodiscard]] bool has_run(Epoch epoch) const;
   [[nodiscard]] Epoch last_that_ran() const;
   void note_death(const FleetAction& excluded);
+  /// What canaries died of is held until its files change: an epoch without changes that says so.
+  void quarantine(TimePoint now, WallTime wall);
+  /// The modules that are held because of what was refused last.
+  [[nodiscard]] std::vector<std::string> quarantined() const;
+  void lift_quarantine();
   /// Whether what is committed has to be judged, or gone back from.
   [[nodiscard]] bool return_wanted() const {
     return dying_of || unusable || loading_deaths.died.size() >= limits::kBlamingDeaths;
@@ -222,6 +227,7 @@ struct Daemon::State {
   TimePoint committed_at = TimePoint::min();
   LoadingDeaths loading_deaths;
   std::optional<Refused> refused;
+  std::vector<ModuleChange> deadly;  // of a refused epoch, until it is in quarantine
   TimePoint retry_refused_at = kNever;
   Backoff proposing;
   Backoff committing;

@@ -104,7 +104,7 @@ TimePoint Daemon::State::steer_fleet(TimePoint now, WallTime wall) {
   } while (!actions.empty());
   // What came in meanwhile has its turn.
   const bool free = !fleet.busy() || (undecided() && fleet.only_followers_left());
-  const bool wanted = undecided() || serving.somebody_is_ahead || return_wanted();
+  const bool wanted = undecided() || serving.somebody_is_ahead || return_wanted() || !deadly.empty();
   if (free && may_begin(now) && wanted && proposing.due(now)) again = true;
   return next;
 }
@@ -141,8 +141,10 @@ void Daemon::State::carry_out(FleetAction action, TimePoint now, WallTime wall) 
     case Kind::kJoined:
       rejoin.joined(*action.executor);
       // It was thought dead of the content, and was only cut off.
-      if (refused && std::erase(refused->died, action.executor->id) > 0 && refused->died.empty())
+      if (refused && std::erase(refused->died, action.executor->id) > 0 && refused->died.empty()) {
         refused->retries = 0;
+        lift_quarantine();
+      }
       std::erase_if(loading_deaths.died,
                     [&](const ExecutorIdentity& one) { return one.id == action.executor->id; });
       retry_refused_at = now + limits::kRefusedRetryDelay;
@@ -254,7 +256,10 @@ void Daemon::State::abort(FleetAction action, WallTime wall) {
   }
   unsigned retries = refused && same_content(refused->manifest, current.manifest) ? refused->retries + 1 : 0;
   const bool quarantined = !action.died.empty();
-  if (quarantined) retries = limits::kRefusedRetries;  // canaries are not to die of it once more
+  if (quarantined) {  // canaries are not to die of it once more
+    retries = limits::kRefusedRetries;
+    deadly = current.changes;
+  }
   refused = Refused{action.epoch, std::move(current.manifest), std::move(action.refused_by),
                     std::move(action.died), retries};
   tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
@@ -262,7 +267,8 @@ void Daemon::State::abort(FleetAction action, WallTime wall) {
   tell(WarningEvent{"quarantined",
                     "What epoch " + std::to_string(action.epoch) +
                         " changed stays out until its files change, because a canary died of it as it seems. "
-                        "`moddev refresh` tries it again as it is."});
+                        "`moddev refresh` tries it again as it is, `moddev rollback --to " +
+                        std::to_string(action.epoch) + "` later as well."});
 }
 
 }  // namespace moddev::daemon

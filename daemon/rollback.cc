@@ -123,6 +123,21 @@ Result<EpochRecord> roll_back_module(const Journal& journal, const ModuleSet& di
                 module + " has the bytes of " + to + " already", now);
 }
 
+HoldSet with_quarantine(HoldSet holds, const std::vector<ModuleChange>& changes, const Manifest& committed,
+                        const ModuleSet& directory) {
+  for (const ModuleChange& change : changes) {
+    const auto there = directory.find(change.module.name);
+    const bool suspect = change.change != ChangeKind::kRemoved && there != directory.end() &&
+                         there->second.digest == change.module.digest;
+    if (!suspect) continue;
+    const ModuleEntry* live = committed.find(change.module.name);
+    hold_or_follow(holds, change.module.name,
+                   live == nullptr ? std::nullopt : std::optional(content_of(*live)),
+                   live == nullptr ? 0 : live->version, directory);
+  }
+  return holds;
+}
+
 Result<EpochRecord> roll_back_all(const Journal& journal, const ModuleSet& directory, Epoch epoch,
                                   WallTime now) {
   if (epoch == 0) {

@@ -32,4 +32,9 @@ namespace moddev::daemon {
 /// are damaged: limits::kRollbackVerifies bytes are verified.
 [[nodiscard]] Status bytes_are_there(const EpochRecord& record, const BlobStore& blobs);
 
+/// `holds`, and what `changes` (of an epoch that was aborted) brought kept out, as far as `directory` still
+/// has it: these modules stay as they are in `committed` until their files change.
+[[nodiscard]] HoldSet with_quarantine(HoldSet holds, const std::vector<ModuleChange>& changes,
+                                      const Manifest& committed, const ModuleSet& directory);
+
 }  // namespace moddev::daemon

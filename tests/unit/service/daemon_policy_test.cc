@@ -96,7 +96,7 @@ TEST_F(CanaryTest, WhenItDiesTheOthersNeverRunIt) {
   EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
   ASSERT_EQ(all<AbortedEvent>().size(), 1U);
   EXPECT_EQ(all<AbortedEvent>()[0].failures.at(0).executor, "a");
-  EXPECT_EQ(all<WarningEvent>().back().code, "quarantined");
+  EXPECT_EQ(all<WarningEvent>().back().code, "held");
   const auto aborted = std::find_if(told.begin(), told.end(), [](const DaemonEvent& event) {
     return std::holds_alternative<AbortedEvent>(event);
   });
@@ -108,6 +108,48 @@ TEST_F(CanaryTest, WhenItDiesTheOthersNeverRunIt) {
   write({{"m", "fixed"}});
   pass(FleetOptions{}.canary_time);
   EXPECT_EQ(restarted.runs, 4U);
+}
+
+// With the next change of anything else it went out again, and killed the next canary; after a restart, too.
+TEST_F(CanaryTest, WhatItDiedOfStaysOutWhateverElseChanges) {
+  write({{"m", "deadly"}});
+  executors[0]->mute = true;
+  pass(FleetOptions{}.canary_time);
+  ASSERT_EQ(journal->committed().epoch, 3U);
+  add("a");
+  write({{"m", "deadly"}, {"other", "1"}});
+  pass(FleetOptions{}.canary_time + seconds(1));
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
+  EXPECT_EQ(journal->committed().modules.at("other").digest, digest_of("1"));
+
+  start();  // and without canaries
+  feed.change_unseen(blobs, {{"m", "deadly"}, {"other", "2"}});
+  feed.restart(now);
+  pass(DaemonOptions{}.rejoin_patience + seconds(1));
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
+  EXPECT_EQ(journal->committed().modules.at("other").digest, digest_of("2"));
+  write({{"m", "cured"}, {"other", "2"}});
+  pass(seconds(1));
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("cured"));
+}
+
+TEST_F(CanaryTest, WhatChangesWhileItDiesHasItsTurnAfterTheQuarantine) {
+  write({{"m", "deadly"}});
+  executors[0]->mute = true;
+  write({{"m", "deadly"}, {"other", "1"}});
+  pass(2 * FleetOptions{}.canary_time + seconds(1));
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
+  EXPECT_EQ(journal->committed().modules.at("other").digest, digest_of("1"));
+  EXPECT_TRUE(journal->holds().contains("m"));
+}
+
+TEST_F(CanaryTest, ACureThatIsThereAlreadyIsNotPutIntoQuarantine) {
+  write({{"m", "deadly"}});
+  executors[0]->mute = true;
+  write({{"m", "cured"}});
+  pass(2 * FleetOptions{}.canary_time + seconds(1));
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("cured"));
+  EXPECT_TRUE(journal->holds().empty());
 }
 
 // The time asleep was added twice to the end of the trial when something else was due at once: the epoch
