@@ -109,7 +109,7 @@ void Daemon::State::remember_refusal_of_former_run() {
   if (journal.head() <= journal.committed().epoch) return;
   auto newest = journal.epoch(journal.head());
   if (!newest || newest->state != EpochState::kAborted || newest->failures.empty()) return;
-  refused = Refused{journal.head(), std::move(newest->manifest), {}, {}, 0};
+  refused = Refused{journal.head(), std::move(newest->manifest), {}, {}, false, 0};
 }
 
 TimePoint Daemon::State::take_in_changes(TimePoint now) {
@@ -171,7 +171,7 @@ void Daemon::State::remember_files() {
 /// there to be asked.
 bool Daemon::State::refused_may_be_retried() const {
   return refused && refused->retries < limits::kRefusedRetries && retry_refused_at != kNever &&
-         fleet.has_others_than(refused->by) &&
+         quarantined().empty() && fleet.has_others_than(refused->by) &&
          std::none_of(refused->by.begin(), refused->by.end(),
                       [&](const Uuid& id) { return fleet.may_veto(id); });
 }

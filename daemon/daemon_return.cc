@@ -111,7 +111,7 @@ void Daemon::State::quarantine(TimePoint now, WallTime wall) {
 
 std::vector<std::string> Daemon::State::quarantined() const {
   std::vector<std::string> names;
-  if (!refused) return names;
+  if (!refused || !refused->deadly) return names;
   for (const auto& [name, hold] : journal.holds()) {
     const ModuleEntry* suspect = refused->manifest.find(name);
     if (suspect != nullptr && suspect->digest == hold.overrides) names.push_back(name);

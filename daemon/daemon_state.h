@@ -53,6 +53,7 @@ struct Refused {
   Manifest manifest;
   std::vector<Uuid> by;
   std::vector<Uuid> died;  // canaries, of it as it seems
+  bool deadly = false;     // some did
   unsigned retries = 0;
 };
 

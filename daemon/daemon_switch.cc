@@ -260,8 +260,12 @@ void Daemon::State::abort(FleetAction action, WallTime wall) {
     retries = limits::kRefusedRetries;
     deadly = current.changes;
   }
-  refused = Refused{action.epoch, std::move(current.manifest), std::move(action.refused_by),
-                    std::move(action.died), retries};
+  refused = Refused{action.epoch,
+                    std::move(current.manifest),
+                    std::move(action.refused_by),
+                    std::move(action.died),
+                    quarantined,
+                    retries};
   tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
   if (!quarantined) return;
   tell(WarningEvent{"quarantined",

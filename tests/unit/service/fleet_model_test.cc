@@ -247,7 +247,9 @@ class Model {
     refusers_.clear();
     excluded_.clear();
     for (const ExecutorStatus& status : fleet_.status(committed_, now_)) {
-      if (fleet_.is_member(status.identity.id) && status.state != ExecutorState::kFailed) {
+      // Nor has one that was too late and is back, but behind.
+      const bool late = status.detail.find("did not") != std::string::npos;
+      if (fleet_.is_member(status.identity.id) && status.state != ExecutorState::kFailed && !late) {
         voters_.insert(status.identity.id);
       }
     }
