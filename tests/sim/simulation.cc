@@ -499,7 +499,9 @@ void Simulation::stop_executor(ExecutorProcess& executor, bool says_goodbye) {
 
 bool Simulation::converged() const {
   // Who died last may still be found out, and speak against what is committed.
-  if (now_ < healed_at_ + weather_.fleet.lease + seconds(1)) return false;
+  const Duration under_way = weather_.network.slow > 0 ? weather_.network.slowest : Duration::zero();
+  const Duration missed = weather_.fleet.lease + daemon::limits::kBackAfterDeath + under_way;
+  if (now_ < healed_at_ + missed + seconds(1)) return false;
   if (refresh_id_ && !refreshed_) return false;
   if (!daemon_.up() || toolchain_.busy()) return false;
   // The directory can be back at what is committed while something in between is still on its way.
