@@ -117,8 +117,9 @@ class Kills:
 
     def kill_while_changing(self):
         watch = self.fleet.watch()
-        # From before it listens to well after it has published.
-        end = time.monotonic() + self.chance.uniform(0.0, 0.25)
+        # From before it listens to well after the executors are back and it has published.
+        longest = 0.25 if self.chance.random() < 0.6 else 1.0
+        end = time.monotonic() + self.chance.uniform(0.0, longest)
         while time.monotonic() < end:
             if self.chance.random() < 0.5:
                 self.write()
