@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <utility>
 #include <vector>
 #include <zmq.hpp>
@@ -255,6 +256,17 @@ Crowd::Traffic Crowd::take_traffic() {
 
 // ------------------------------------------------------------------------------------------------ RawCrowd
 
+namespace {
+
+/// Publications carry their number, answers that of what they answer.
+std::uint64_t number_of(const zmq::message_t& message) {
+  std::uint64_t number = ~std::uint64_t{0};
+  if (message.size() >= sizeof number) std::memcpy(&number, message.data(), sizeof number);
+  return number;
+}
+
+}  // namespace
+
 struct RawCrowd::State {
   struct One {
     zmq::socket_t requests;
@@ -265,18 +277,23 @@ struct RawCrowd::State {
   std::vector<One> all;
   int poll = ::epoll_create1(EPOLL_CLOEXEC);
 
-  /// Until each of the sockets has had a publication; then each answers, if it is to.
-  bool hear(std::int64_t patience_ms, bool answer, std::vector<bool> heard) {
-    std::size_t left = static_cast<std::size_t>(std::ranges::count(heard, false));
+  std::uint64_t rounds = 0;
+  /// Until each of the sockets has had this publication; then each answers, if it is to. What a round that
+  /// failed left on its way counts for no later one.
+  bool hear(std::int64_t patience_ms, std::uint64_t publication, bool answer) {
+    std::vector<bool> heard(all.size(), false);
+    std::size_t left = all.size();
     const std::int64_t end = monotonic_ns() + patience_ms * 1'000'000;
     std::array<epoll_event, 256> ready{};
     const auto take = [&](std::size_t number) {
       zmq::message_t message;
       while (all[number].events.recv(message, zmq::recv_flags::dontwait)) {
-        if (heard[number]) continue;
+        if (heard[number] || number_of(message) != publication) continue;
         heard[number] = true;
         --left;
-        if (answer) all[number].requests.send(zmq::const_buffer("0123456789", 10), zmq::send_flags::none);
+        if (answer)
+          all[number].requests.send(zmq::const_buffer(&publication, sizeof publication),
+                                    zmq::send_flags::none);
       }
     };
     for (std::size_t i = 0; i < all.size(); ++i) take(i);
@@ -328,12 +345,12 @@ bool RawCrowd::settle(Duration patience) {
 bool RawCrowd::round(std::size_t bytes, Round& result) {
   constexpr std::int64_t kPatienceMs = 2'000;
   State& s = *state_;
-  const std::vector<bool> nobody(s.all.size(), false);
   const std::int64_t begin = monotonic_ns();
   s.control.send(zmq::const_buffer(&bytes, sizeof bytes), zmq::send_flags::none);
-  if (!s.hear(kPatienceMs, true, nobody)) return false;
+  const std::uint64_t first = 2 * s.rounds++;
+  if (!s.hear(kPatienceMs, first, true)) return false;
   result.first_ns = monotonic_ns() - begin;
-  if (!s.hear(kPatienceMs, false, nobody)) return false;
+  if (!s.hear(kPatienceMs, first + 1, false)) return false;
   result.second_ns = monotonic_ns() - begin;
   return true;
 }
@@ -348,23 +365,26 @@ int be_a_raw_daemon(const std::string& endpoint, std::size_t sockets) {
   control.bind(endpoint + "-control");
   events.bind(endpoint + "-events");
   requests.bind(endpoint);
-  for (;;) {
+  for (std::uint64_t publication = 0;; publication += 2) {
     zmq::message_t message;
     std::size_t bytes = 0;
     if (!control.recv(message) || message.size() != sizeof bytes) return 1;
     std::copy_n(static_cast<const std::byte*>(message.data()), sizeof bytes,
                 reinterpret_cast<std::byte*>(&bytes));
-    const auto publish = [&] {
+    const auto publish = [&](std::uint64_t number) {
       while (events.recv(message, zmq::recv_flags::dontwait))
         continue;  // subscriptions are taken in here only
-      events.send(zmq::message_t(bytes), zmq::send_flags::none);
+      zmq::message_t out(std::max(bytes, sizeof number));
+      std::memcpy(out.data(), &number, sizeof number);
+      events.send(out, zmq::send_flags::none);
     };
-    publish();
+    publish(publication);
     requests.set(zmq::sockopt::rcvtimeo, 1'000);
-    for (std::size_t answers = 0; answers < sockets; ++answers) {
+    for (std::size_t answers = 0; answers < sockets;) {
       if (!requests.recv(message) || !requests.recv(message)) break;
+      if (number_of(message) == publication) ++answers;
     }
-    publish();
+    publish(publication + 1);
   }
 }
 
