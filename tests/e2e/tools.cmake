@@ -16,6 +16,7 @@ moddev_add_test(tools_e2e_test
     e2e/tools/history_test.cc
     e2e/tools/restart_test.cc
     e2e/tools/runs_test.cc
+    e2e/tools/wait_test.cc
   LIBRARIES moddev_e2e_tools util
   KIND e2e
   TIMEOUT 120)
