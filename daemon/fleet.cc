@@ -108,6 +108,11 @@ void Fleet::committed(TimePoint now) {
   }
 }
 
+void Fleet::was_committed(Epoch epoch, TimePoint at) {
+  committed_ = std::max(committed_, epoch);
+  aftermath_.begin(epoch, at);
+}
+
 void Fleet::await_switch(Member& member, bool follows) {
   member.awaited = true;
   member.follows = follows;
@@ -140,17 +145,29 @@ bool Fleet::busy() const {
   return switch_.phase != Phase::kIdle;
 }
 
+/// Who starts again under the same name tells of its former end.
+void Fleet::exclude_former_of(const ExecutorIdentity& newcomer, TimePoint now) {
+  std::vector<Members::iterator> namesakes;
+  for (auto member = members_.begin(); member != members_.end(); ++member) {
+    const ExecutorIdentity& who = member->second.identity;
+    if (member->second.seen && who.name == newcomer.name && who.host == newcomer.host)
+      namesakes.push_back(member);
+  }
+  const auto end =
+      namesakes.begin() + static_cast<std::ptrdiff_t>(std::min(namesakes.size(), limits::kNamesakesLookedAt));
+  std::partial_sort(namesakes.begin(), end, namesakes.end(),
+                    [](const auto& a, const auto& b) { return a->second.last_word < b->second.last_word; });
+  for (auto one = namesakes.begin(); one != end; ++one) {
+    if (!options_.still_there((*one)->second.identity)) exclude_ended(*one, now);
+  }
+}
+
 bool Fleet::join(const JoinRequest& request, Epoch committed, TimePoint now) {
   committed_ = std::max(committed_, committed);
   auto member = members_.find(request.executor.id);
   if (member == members_.end()) {
     if (members_.size() >= limits::kExecutors) return false;
-    // Who starts again under the same name tells of its former end.
-    exclude_ended_among(
-        [&](const Member& one) {
-          return one.identity.name == request.executor.name && one.identity.host == request.executor.host;
-        },
-        now);
+    exclude_former_of(request.executor, now);
     aftermath_.joined(request.executor, now);
     member = members_.emplace(request.executor.id, Member{}).first;
     member->second.joined = now;

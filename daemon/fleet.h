@@ -111,6 +111,9 @@ class Fleet {
   /// The commit that kCommit asked for is recorded and published. Until then the decision stands, however
   /// long recording takes, and no member is asked for anything.
   void committed(TimePoint now);
+  /// Before anything else: a former daemon committed `epoch` at `at`, and who dies of it may still be to
+  /// come.
+  void was_committed(Epoch epoch, TimePoint at);
   /// Between begin() and committed() or kAbort.
   [[nodiscard]] bool deciding() const;
   /// Between begin() and kSettled or kAbort.
@@ -240,6 +243,7 @@ class Fleet {
   void exclude_expired(TimePoint now);
   /// Those that are waited for and have died: their leases need not be waited for.
   void exclude_dead(TimePoint now);
+  void exclude_former_of(const ExecutorIdentity& newcomer, TimePoint now);
   /// Those of whom it can be seen that they have ended, among those that `concerns`.
   template <typename Concerns>
   void exclude_ended_among(Concerns concerns, TimePoint now);

@@ -111,6 +111,9 @@ inline constexpr auto kRefusedRetryDelay = std::chrono::seconds(1);
 inline constexpr auto kLooksDead = kHeartbeatInterval * 3 / 2;
 /// After a restart of the daemon, how long an executor of this machine that cannot be seen is waited for.
 inline constexpr auto kRejoinHere = kHeartbeatInterval * 3 / 2;
+/// When an executor joins, so many of its name and host are looked at, those that are silent for the longest
+/// time first: they may have ended. The others are found by their silence.
+inline constexpr std::size_t kNamesakesLookedAt = 4;
 /// After a death, for so long: whether those that a switch would ask are still there is looked at before it.
 inline constexpr auto kTurbulence = std::chrono::seconds(10);
 /// So many executors must have died right after they switched before their content is blamed: one can be

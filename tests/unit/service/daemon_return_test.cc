@@ -26,6 +26,26 @@ class UnprovenTest : public DaemonTest {
     settle();
     return fresh;
   }
+  /// Two join and die, and so long after it the next epoch is committed, which waits for nobody: nothing
+  /// speaks against that one.
+  void two_die_and_after(Duration while_nothing_happens) {
+    FleetOptions wants_nobody;
+    wants_nobody.sync = SyncPolicy::kNone;
+    start(wants_nobody);
+    feed.restart(now);
+    pass(DaemonOptions{}.rejoin_patience);
+    for (const char* name : {"first", "second"}) {
+      executors.push_back(std::make_unique<Executor>(transport, name));
+      executors.back()->mute = true;
+      executors.back()->join();
+    }
+    settle();
+    now += while_nothing_happens;
+    write({{"m", "worse"}, {"other", "1"}});
+    ASSERT_EQ(journal->committed().epoch, 3U);
+    pass(moddev::limits::kLease + seconds(1));
+    EXPECT_EQ(journal->head(), 3U);
+  }
   [[nodiscard]] std::string told_of(const std::string& code) const {
     std::string text;
     for (const WarningEvent& warning : all<WarningEvent>()) {
@@ -130,42 +150,12 @@ TEST_F(UnprovenTest, ANewcomerThatWasOnlyCutOffIsNotCounted) {
 }
 
 TEST_F(UnprovenTest, ThoseThatWereDeadBeforeItCameAreNotCounted) {
-  FleetOptions wants_nobody;
-  wants_nobody.sync = SyncPolicy::kNone;
-  start(wants_nobody);
-  feed.restart(now);
-  pass(DaemonOptions{}.rejoin_patience);
-  for (const char* name : {"first", "second"}) {
-    executors.push_back(std::make_unique<Executor>(transport, name));
-    executors.back()->mute = true;
-    executors.back()->join();
-  }
-  settle();
-  now += seconds(1);
-  write({{"m", "worse"}, {"other", "1"}});
-  ASSERT_EQ(journal->committed().epoch, 3U);
-  pass(moddev::limits::kLease + seconds(1));
-  EXPECT_EQ(journal->head(), 3U);
+  two_die_and_after(seconds(1));
 }
 
 // While the daemon slept they died, and their leases went on. Found by the simulation.
 TEST_F(UnprovenTest, ThoseThatDiedBeforeItCameWhileTheDaemonSleptAreNotCounted) {
-  FleetOptions wants_nobody;
-  wants_nobody.sync = SyncPolicy::kNone;
-  start(wants_nobody);
-  feed.restart(now);
-  pass(DaemonOptions{}.rejoin_patience);
-  for (const char* name : {"first", "second"}) {
-    executors.push_back(std::make_unique<Executor>(transport, name));
-    executors.back()->mute = true;
-    executors.back()->join();
-  }
-  settle();
-  now += seconds(60);
-  write({{"m", "worse"}, {"other", "1"}});
-  ASSERT_EQ(journal->committed().epoch, 3U);
-  pass(moddev::limits::kLease + seconds(1));
-  EXPECT_EQ(journal->head(), 3U);
+  two_die_and_after(seconds(60));
 }
 
 TEST_F(UnprovenTest, ThoseThatLeaveOrDieAfterOneHasRunItAreNotCounted) {

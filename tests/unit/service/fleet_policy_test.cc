@@ -93,6 +93,29 @@ TEST(FleetSees, WhoStartsAgainUnderTheSameNameTellsOfItsFormerEnd) {
   EXPECT_EQ(f.fleet.members(), 1U);
 }
 
+// Asking the system about all of them at each join would cost a crowd of one name seconds.
+TEST(FleetSees, OfManyOfOneNameThoseThatAreSilentForTheLongestTimeAreLookedAt) {
+  std::size_t looks = 0;
+  bool there = true;
+  FleetOptions options;
+  options.still_there = [&](const ExecutorIdentity&) {
+    ++looks;
+    return there;
+  };
+  Fleets f(options);
+  constexpr auto kMany = static_cast<unsigned>(limits::kNamesakesLookedAt) + 3;
+  for (unsigned n = 1; n <= kMany; ++n) {
+    f.join(n, "server");
+    f.now += milliseconds(1);
+  }
+  there = false;
+  looks = 0;
+  f.join(kMany + 1, "server");
+  EXPECT_EQ(looks, limits::kNamesakesLookedAt + 1) << "and at the new one itself";
+  EXPECT_EQ(f.fleet.members(), 4U);
+  for (unsigned n = 1; n <= limits::kNamesakesLookedAt; ++n) EXPECT_FALSE(f.fleet.is_member(uuid(n))) << n;
+}
+
 TEST(FleetSees, TheDeadOfWhatIsLiveAreNotAskedAboutTheCure) {
   std::set<std::string> running = {"w1", "w2", "w3"};
   FleetOptions options;
