@@ -49,7 +49,7 @@ TimePoint Daemon::step(TimePoint now, WallTime wall) {
   State& s = *state_;
   s.again = false;
   s.notice_deafness(now);
-  s.rejoin.begin(now, s.options.rejoin_patience);
+  if (!std::exchange(s.started, true)) s.go_on_from_former_run(now, wall);
   const TimePoint watcher_due = s.take_in_changes(now);
   s.end_rejoining(now);
   s.quarantine(now, wall);
@@ -102,6 +102,15 @@ void Daemon::State::notice_deafness(TimePoint now) {
   fleet.was_deaf(now - due, now);
   rejoin.was_deaf(now - due);
   builds.was_deaf(now);
+}
+
+/// Executors can join from now on, and may die of what was committed shortly before.
+void Daemon::State::go_on_from_former_run(TimePoint now, WallTime wall) {
+  rejoin.begin(now, options.rejoin_patience);
+  const auto newest = journal.epoch(journal.committed().epoch);
+  if (!newest || newest->state != EpochState::kCommitted || newest->cause.starts_with("return")) return;
+  const Duration age = wall - newest->decided_at;
+  if (age >= Duration::zero() && age < limits::kAftermath) fleet.was_committed(newest->epoch, now - age);
 }
 
 /// A refusal holds across a restart. The members are unknown then; the first that join are asked again.

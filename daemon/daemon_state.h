@@ -143,6 +143,7 @@ struct Daemon::State {
   [[nodiscard]] TimePoint next_due(TimePoint now) const;
 
   void notice_deafness(TimePoint now);
+  void go_on_from_former_run(TimePoint now, WallTime wall);
   void remember_refusal_of_former_run();
   void remember_files();
   bool take_in(Catalog::Outcome outcome);
@@ -207,6 +208,7 @@ struct Daemon::State {
   Housekeeping housekeeping;
   Serving serving;
 
+  bool started = false;
   /// Whether the first full scan is in the catalog. Before, a file that is not there yet is not removed.
   bool scanned = false;
   /// Counts the states of the catalog; `proposed` is the one in the epoch under way, `decided` the newest one

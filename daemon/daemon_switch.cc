@@ -268,11 +268,12 @@ void Daemon::State::abort(FleetAction action, WallTime wall) {
                     retries};
   tell(AbortedEvent{action.epoch, std::move(current.changes), std::move(action.failures)});
   if (!quarantined) return;
-  tell(WarningEvent{"quarantined",
-                    "What epoch " + std::to_string(action.epoch) +
-                        " changed stays out until its files change, because a canary died of it as it seems. "
-                        "`moddev refresh` tries it again as it is, `moddev rollback --to " +
-                        std::to_string(action.epoch) + "` later as well."});
+  tell(WarningEvent{
+      "quarantined",
+      "What epoch " + std::to_string(action.epoch) +
+          " changed stays out until its files change, because a canary died of it or got stuck, as it seems. "
+          "`moddev refresh` tries it again as it is, `moddev rollback --to " +
+          std::to_string(action.epoch) + "` later as well."});
 }
 
 }  // namespace moddev::daemon

@@ -23,7 +23,7 @@ Rejoin::Rejoin(const std::vector<ExecutorIdentity>& ran,
 }
 
 void Rejoin::begin(TimePoint now, Duration patience) {
-  if (std::exchange(begun_, true)) return;
+  begun_ = true;
   begin_ = now;
   patience_ = patience;
 }

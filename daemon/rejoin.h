@@ -19,7 +19,7 @@ class Rejoin {
   Rejoin(const std::vector<ExecutorIdentity>& ran,
          const std::function<bool(const ExecutorIdentity&)>& still_there, const std::string& host);
 
-  /// From now on executors can join, and have so long. Only the first call counts. One of this machine that
+  /// From now on executors can join, and have so long. One of this machine that
   /// cannot be seen has probably ended, and if not (it may live in a container), it is back soon: it has
   /// limits::kRejoinHere.
   void begin(TimePoint now, Duration patience);

@@ -295,6 +295,38 @@ TEST_F(DaemonTest, WhoOverrulesAReturnIsReturnedFromTheNextDeathsAsWell) {
   EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
 }
 
+// Who died of it while the daemon was down, and was started again to die once more, died of what stayed live.
+TEST_F(DaemonTest, EveryoneReturnsAlsoWhenTheDaemonWasRestartedAfterTheSwitch) {
+  write({{"m", "good"}});
+  for (const char* name : {"a", "b", "c"}) add(name);
+  write({{"m", "deadly"}});
+  ASSERT_EQ(journal->committed().epoch, 2U);
+  pass(milliseconds(400));
+  executors.clear();
+  start();
+  feed.restart(now);
+  settle();
+  for (const char* name : {"a", "b", "c"}) EXPECT_EQ(add(name).runs, 2U);
+  for (auto& executor : executors) executor->mute = true;
+  pass(seconds(5));
+  EXPECT_EQ(journal->committed().modules.at("m").digest, digest_of("good"));
+}
+
+TEST_F(DaemonTest, WhatWasCommittedLongBeforeARestartIsNotBlamedForDeathsAfterIt) {
+  write({{"m", "good"}});
+  for (const char* name : {"a", "b", "c"}) add(name);
+  write({{"m", "proven"}});
+  pass(limits::kAftermath);
+  executors.clear();
+  start();
+  feed.restart(now);
+  settle();
+  for (const char* name : {"a", "b", "c"}) add(name);
+  for (auto& executor : executors) executor->mute = true;
+  pass(seconds(5));
+  EXPECT_EQ(journal->committed().epoch, 2U);
+}
+
 TEST_F(DaemonTest, TheFirstEpochHasNothingToReturnTo) {
   for (const char* name : {"a", "b"}) add(name);
   write({{"m", "deadly"}});
